@@ -1,0 +1,15 @@
+DROP TABLE audit_head;
+DROP TABLE audit;
+DROP TABLE outbox;
+DROP TABLE wallets;
+DROP TABLE key_usage;
+DROP TABLE secrets;
+DROP TABLE keys;
+DROP TABLE decisions;
+DROP TABLE requests;
+DROP TABLE server_secrets;
+DROP TABLE sign_in_throttle;
+DROP TABLE sessions;
+DROP TABLE invitations;
+DROP TABLE members;
+DROP TABLE organisations;

@@ -1,0 +1,122 @@
+//! What happens to a key after its request was approved.
+
+use serde_json::json;
+
+use super::letters;
+use crate::domain::audit::{Event, Who};
+use crate::domain::id::{KeyId, SecretId};
+use crate::domain::key::{Grant, Key, KeyState, Secret};
+use crate::domain::member::Actor;
+use crate::domain::policy;
+use crate::domain::refusal::Refusal;
+use crate::domain::request::Request;
+use crate::domain::secret::PlainSecret;
+use crate::error::Error;
+use crate::store::{Tx, keys, secrets, usage};
+
+/// Makes the key that was approved; nothing secret exists yet.
+pub(super) fn issue(tx: &mut Tx<'_>, request: &Request, grant: &Grant) -> Result<Key, Error> {
+    let key = Key {
+        id: KeyId::new(tx.new_id()),
+        organisation_id: request.organisation_id.clone(),
+        request_id: request.id.clone(),
+        maker_id: request.maker_id.clone(),
+        grant: grant.clone(),
+        expires_at: grant.expiry_from(tx.now),
+        state: KeyState::Approved,
+        version: 1,
+        created_at: tx.now,
+    };
+    keys::insert(tx, &key)?;
+    usage::insert(tx, &key.id)?;
+    Ok(key)
+}
+
+/// Mints the secret of a key for its maker to see. A secret shown before that was neither saved nor
+/// used ends here, so that of racing reveals exactly one stays good.
+pub fn reveal(tx: &mut Tx<'_>, me: &Actor, id: &KeyId) -> Result<(Key, PlainSecret), Error> {
+    let key = keys::get(tx.conn, me.organisation(), id)?;
+    policy::may_reveal(me, &key)?;
+    let key = key.reveal(tx.now)?;
+    // First the version: it is the lock that racing reveals queue up for.
+    keys::update(tx, &key)?;
+    let earlier = secrets::list(tx.conn, id)?;
+    if earlier.iter().any(|secret| secret.ended_at.is_none() && !secret.is_unsaved()) {
+        return Err(Refusal::AlreadyRevealed.into());
+    }
+    let replaced = secrets::end_unsaved(tx, id)?;
+    let prefix = tx.site.catalogue.find(&key.grant.api).map(|api| api.prefix.clone());
+    let prefix = prefix.ok_or_else(|| Error::internal(format!("{} left the catalogue", key.grant.api)))?;
+    let plain = PlainSecret::mint(&prefix).map_err(Error::internal)?;
+    let secret = Secret {
+        id: SecretId::new(tx.new_id()),
+        key_id: key.id.clone(),
+        last_four: plain.last_four().to_owned(),
+        minted_at: tx.now,
+        confirmed_at: None,
+        first_used_at: None,
+        ended_at: None,
+    };
+    secrets::insert(tx, &secret, plain.hash())?;
+    let detail = json!({ "last_four": secret.last_four, "replaces_unsaved": replaced });
+    tx.audit(event(me, "secret.revealed", &key, detail));
+    if replaced == 0 {
+        letters::key_revealed(tx, &key, me)?;
+    }
+    keys::announce(tx, key.clone())?;
+    Ok((key, plain))
+}
+
+/// Notes that the maker saved the secret: from now on it is never shown again.
+pub fn confirm(tx: &mut Tx<'_>, me: &Actor, id: &KeyId) -> Result<Key, Error> {
+    let key = keys::get(tx.conn, me.organisation(), id)?;
+    policy::may_reveal(me, &key)?;
+    let key = key.reveal(tx.now)?;
+    keys::update(tx, &key)?;
+    if secrets::confirm(tx, id)? == 0 {
+        return Err(Refusal::NothingToConfirm.into());
+    }
+    tx.audit(event(me, "secret.confirmed", &key, json!({})));
+    keys::announce(tx, key.clone())?;
+    Ok(key)
+}
+
+/// Ends a key for good, at once, on every node.
+pub fn revoke(
+    tx: &mut Tx<'_>,
+    me: &Actor,
+    id: &KeyId,
+    typed_label: &str,
+    reason: String,
+) -> Result<(), Error> {
+    let key = keys::get(tx.conn, me.organisation(), id)?;
+    policy::may_revoke(me)?;
+    if typed_label.trim() != key.grant.label {
+        return Err(Refusal::LabelMismatch.into());
+    }
+    if reason.is_empty() {
+        return Err(Refusal::Invalid("Say why you revoke it.".to_owned()).into());
+    }
+    let key = key.revoke(Some(me.id().clone()), reason.clone(), tx.now)?;
+    keys::update(tx, &key)?;
+    secrets::end_all(tx, id)?;
+    tx.audit(event(me, "key.revoked", &key, json!({ "reason": reason })));
+    letters::key_revoked(tx, &key, &me.member.name, &reason)?;
+    keys::announce(tx, key)
+}
+
+/// Writes down the first call with a secret, after which it can never be replaced by another reveal.
+/// False if it was replaced or ended before.
+pub fn note_first_use(tx: &mut Tx<'_>, id: &SecretId) -> Result<bool, Error> {
+    secrets::note_first_use(tx, id)
+}
+
+fn event(me: &Actor, action: &'static str, key: &Key, detail: serde_json::Value) -> Event {
+    Event {
+        organisation_id: Some(key.organisation_id.clone()),
+        who: Who::Member(Box::new(me.clone())),
+        action,
+        subject_id: Some(key.id.to_string()),
+        detail,
+    }
+}

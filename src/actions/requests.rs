@@ -1,0 +1,172 @@
+//! Asking for what needs a countersignature, and deciding on what others asked.
+
+use serde_json::json;
+
+use super::{keys, letters};
+use crate::domain::audit::{Event, Who};
+use crate::domain::id::{DecisionId, RequestId};
+use crate::domain::key::Grant;
+use crate::domain::member::{Actor, Role};
+use crate::domain::policy;
+use crate::domain::refusal::Refusal;
+use crate::domain::request::{Decision, Payload, Request, RequestState, Verdict, Version, WAITS_FOR};
+use crate::error::Error;
+use crate::store::{Tx, members, organisations, requests};
+
+/// The most overdue requests closed in one transaction.
+const SWEEP: i64 = 200;
+
+/// Asks for a key and tells every checker who may decide.
+pub fn submit(tx: &mut Tx<'_>, me: &Actor, grant: Grant, justification: String) -> Result<RequestId, Error> {
+    policy::may_request(me)?;
+    let organisation = organisations::get(tx.conn, me.organisation())?;
+    let mut checkers = members::list_with_role(tx.conn, me.organisation(), Role::Checker)?;
+    checkers.retain(|checker| checker.id != *me.id());
+    let needed = organisation.approvals_needed;
+    if i32::try_from(checkers.len()).is_ok_and(|found| found < needed) {
+        return Err(Refusal::NobodyCanApprove(people(needed)).into());
+    }
+    let request = Request {
+        id: RequestId::new(tx.new_id()),
+        organisation_id: organisation.id.clone(),
+        payload: Payload::IssueKey(grant),
+        maker_id: me.id().clone(),
+        justification,
+        state: RequestState::Pending,
+        version: Version(1),
+        approvals: 0,
+        approvals_needed: needed,
+        created_at: tx.now,
+        expires_at: tx.now + WAITS_FOR,
+        closed_at: None,
+    };
+    requests::insert(tx, &request)?;
+    let detail = json!({ "kind": request.payload.kind(), "asks_for": request.payload.grant() });
+    tx.audit(event(me, "request.made", &request, detail));
+    letters::request_made(tx, &request, (me, &organisation), &checkers)?;
+    Ok(request.id)
+}
+
+/// Approves the request as the checker saw it; the last approval needed carries it out at once.
+pub fn approve(
+    tx: &mut Tx<'_>,
+    me: &Actor,
+    id: &RequestId,
+    seen: Version,
+    comment: String,
+) -> Result<(), Error> {
+    let request = decidable(tx, me, id, seen)?;
+    decide(tx, me, &request, Verdict::Approve, comment.clone())?;
+    let request = request.approve(tx.now)?;
+    requests::update(tx, &request, seen)?;
+    let key = if request.state == RequestState::Approved { Some(carry_out(tx, &request)?) } else { None };
+    let detail = json!({
+        "version": seen.0, "approvals": request.approvals, "needed": request.approvals_needed,
+        "comment": comment, "key": key.as_ref().map(|key| key.id.as_str()),
+    });
+    tx.audit(event(me, "request.approved", &request, detail));
+    if let Some(key) = key {
+        letters::request_approved(tx, &request, me, &key)?;
+    }
+    Ok(())
+}
+
+/// Turns the request down, with a reason for its maker.
+pub fn reject(
+    tx: &mut Tx<'_>,
+    me: &Actor,
+    id: &RequestId,
+    seen: Version,
+    reason: String,
+) -> Result<(), Error> {
+    let request = decidable(tx, me, id, seen)?;
+    if reason.is_empty() {
+        return Err(Refusal::ReasonMissing.into());
+    }
+    decide(tx, me, &request, Verdict::Reject, reason.clone())?;
+    let request = request.reject(tx.now)?;
+    requests::update(tx, &request, seen)?;
+    tx.audit(event(me, "request.rejected", &request, json!({ "version": seen.0, "reason": reason })));
+    letters::request_rejected(tx, &request, me, &reason)
+}
+
+/// Takes one's own request back.
+pub fn withdraw(tx: &mut Tx<'_>, me: &Actor, id: &RequestId) -> Result<(), Error> {
+    let request = requests::lock(tx, me.organisation(), id)?;
+    policy::may_withdraw(me, &request)?;
+    let request = request.withdraw(tx.now)?;
+    requests::update(tx, &request, request.version)?;
+    tx.audit(event(me, "request.withdrawn", &request, json!({})));
+    Ok(())
+}
+
+/// Closes requests that nobody decided in time; gives how many.
+pub fn expire_overdue(tx: &mut Tx<'_>) -> Result<usize, Error> {
+    let overdue = requests::list_overdue(tx.conn, tx.now, SWEEP)?;
+    let mut closed = 0;
+    for request in overdue {
+        // Read again under the lock: somebody may be deciding at this very moment.
+        let request = requests::lock(tx, &request.organisation_id, &request.id)?;
+        let Some(request) = request.expire(tx.now) else { continue };
+        requests::update(tx, &request, request.version)?;
+        tx.audit(Event {
+            organisation_id: Some(request.organisation_id.clone()),
+            who: Who::Worker,
+            action: "request.expired",
+            subject_id: Some(request.id.to_string()),
+            detail: json!({}),
+        });
+        letters::request_expired(tx, &request)?;
+        closed += 1;
+    }
+    Ok(closed)
+}
+
+/// The request under its lock, if this member may decide this version of it now.
+fn decidable(tx: &mut Tx<'_>, me: &Actor, id: &RequestId, seen: Version) -> Result<Request, Error> {
+    let request = requests::lock(tx, me.organisation(), id)?;
+    policy::may_decide(me, &request)?;
+    request.still_open(tx.now)?;
+    if request.version == seen { Ok(request) } else { Err(Error::Stale) }
+}
+
+fn decide(
+    tx: &mut Tx<'_>,
+    me: &Actor,
+    request: &Request,
+    verdict: Verdict,
+    comment: String,
+) -> Result<(), Error> {
+    let decision = Decision {
+        id: DecisionId::new(tx.new_id()),
+        request_id: request.id.clone(),
+        version: request.version,
+        maker_id: request.maker_id.clone(),
+        checker_id: me.id().clone(),
+        verdict,
+        comment,
+        at: tx.now,
+    };
+    requests::insert_decision(tx, &decision)
+}
+
+/// Does what was approved, in the transaction of the last approval.
+fn carry_out(tx: &mut Tx<'_>, request: &Request) -> Result<crate::domain::key::Key, Error> {
+    match &request.payload {
+        Payload::IssueKey(grant) => keys::issue(tx, request, grant),
+    }
+}
+
+fn event(me: &Actor, action: &'static str, request: &Request, detail: serde_json::Value) -> Event {
+    Event {
+        organisation_id: Some(request.organisation_id.clone()),
+        who: Who::Member(Box::new(me.clone())),
+        action,
+        subject_id: Some(request.id.to_string()),
+        detail,
+    }
+}
+
+fn people(n: i32) -> String {
+    if n == 1 { "one active checker besides you".to_owned() } else { format!("{n} active checkers besides you") }
+}

@@ -1,0 +1,237 @@
+//! The form that asks for a key: raw text in, a grant or a list of mistakes out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::addresses::AllowedIps;
+use super::catalogue::{Api, Catalogue};
+use super::key::Grant;
+use super::money::{Currency, Money};
+use super::text::{parse_line, parse_note};
+
+/// What was typed, kept as it was so that the form can be shown again.
+#[derive(Clone, Debug, Default)]
+pub struct KeyForm {
+    /// Slug of the API.
+    pub api: String,
+    /// What people will call the key.
+    pub label: String,
+    /// Who else hears about it; may be empty.
+    pub contact_email: String,
+    /// The site or system; may be empty.
+    pub system: String,
+    /// `production` or `staging`.
+    pub environment: String,
+    /// A named permission set; may be empty.
+    pub access_type: String,
+    /// Slugs of the ticked permissions.
+    pub permissions: Vec<String>,
+    /// A decimal, thousands commas accepted; empty means no limit.
+    pub max_transaction_amount: String,
+    /// A decimal, thousands commas accepted; empty means no limit.
+    pub max_daily_volume: String,
+    /// Addresses and networks; empty means any.
+    pub allowed_ips: String,
+    /// Days; empty means never where the API allows it.
+    pub expires_in_days: String,
+    /// Why the key is needed.
+    pub justification: String,
+}
+
+/// A field of the form and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The name of the field.
+    pub field: &'static str,
+    /// A sentence for the person.
+    pub message: String,
+}
+
+/// Collects mistakes while the fields are read one after the other.
+#[derive(Default)]
+struct Mistakes(Vec<Mistake>);
+
+impl Mistakes {
+    fn add(&mut self, field: &'static str, message: impl Into<String>) {
+        self.0.push(Mistake { field, message: message.into() });
+    }
+
+    /// The value, or nothing and one more mistake.
+    fn keep<T, E: Into<String>>(&mut self, field: &'static str, read: Result<T, E>) -> Option<T> {
+        read.map_err(|message| self.add(field, message)).ok()
+    }
+}
+
+/// Nothing if the text is blank, else what `read` makes of it.
+fn optional<T, E>(text: &str, read: impl FnOnce(&str) -> Result<T, E>) -> Result<Option<T>, E> {
+    if text.trim().is_empty() { Ok(None) } else { read(text).map(Some) }
+}
+
+impl KeyForm {
+    /// The form as it is first shown for an API.
+    pub fn blank(api: &Api) -> Self {
+        Self {
+            api: api.slug.clone(),
+            environment: "production".to_owned(),
+            expires_in_days: api.expiry.default_days.to_string(),
+            ..Self::default()
+        }
+    }
+
+    /// The grant and the justification, or every mistake at once.
+    pub fn parse(&self, catalogue: &Catalogue, currency: Currency) -> Result<(Grant, String), Vec<Mistake>> {
+        let Some(api) = catalogue.find(self.api.trim()) else {
+            return Err(vec![Mistake { field: "api", message: "Choose one of the APIs listed.".to_owned() }]);
+        };
+        let mut wrong = Mistakes::default();
+        let label = wrong.keep("label", parse_line(&self.label));
+        let contact_email = wrong.keep("contact_email", optional(&self.contact_email, str::parse));
+        let system = wrong.keep("system", optional(&self.system, parse_line));
+        let environment = wrong.keep("environment", self.environment.parse());
+        let permissions = wrong.keep("permissions", self.read_permissions(api));
+        let (max_transaction, max_daily) = self.read_limits(api, currency, &mut wrong);
+        let allowed_ips = wrong.keep("allowed_ips", AllowedIps::parse(&self.allowed_ips));
+        let expires_in_days = wrong.keep("expires_in_days", self.read_expiry(api));
+        let justification = wrong.keep("justification", parse_note(&self.justification));
+        if !self.access_type.trim().is_empty() {
+            wrong.add("access_type", "This API has no access types.");
+        }
+        let whole = || {
+            let grant = Grant {
+                api: api.slug.clone(),
+                label: label?,
+                contact_email: contact_email?,
+                system: system?,
+                environment: environment?,
+                access_type: None,
+                permissions: permissions?,
+                restrictions: BTreeMap::new(),
+                max_transaction,
+                max_daily,
+                allowed_ips: allowed_ips?,
+                expires_in_days: expires_in_days?,
+            };
+            Some((grant, justification?))
+        };
+        match (wrong.0.is_empty(), whole()) {
+            (true, Some(whole)) => Ok(whole),
+            _ => Err(wrong.0),
+        }
+    }
+
+    fn read_permissions(&self, api: &Api) -> Result<BTreeSet<String>, &'static str> {
+        let chosen: BTreeSet<String> = self.permissions.iter().cloned().collect();
+        if chosen.is_empty() {
+            return Err("Choose at least one permission.");
+        }
+        if chosen.iter().any(|slug| api.permission(slug).is_none()) {
+            return Err("Choose from the permissions listed.");
+        }
+        Ok(chosen)
+    }
+
+    fn read_limits(&self, api: &Api, currency: Currency, wrong: &mut Mistakes) -> (Option<i64>, Option<i64>) {
+        let read = |text: &str| {
+            if !api.money_limits && !text.trim().is_empty() {
+                return Err("This API has no money limits.");
+            }
+            optional(text, |text| {
+                let plain = without_thousands(text.trim()).ok_or("Enter an amount such as 100,000.00.")?;
+                Money::parse(&plain, currency).map(Money::minor).map_err(|e| e.sentence())
+            })
+        };
+        let transaction = wrong.keep("max_transaction_amount", read(&self.max_transaction_amount)).flatten();
+        let daily = wrong.keep("max_daily_volume", read(&self.max_daily_volume)).flatten();
+        if let (Some(one), Some(day)) = (transaction, daily)
+            && one > day
+        {
+            wrong.add("max_transaction_amount", "One transaction cannot be larger than the whole day.");
+        }
+        (transaction, daily)
+    }
+
+    fn read_expiry(&self, api: &Api) -> Result<Option<i32>, String> {
+        let text = self.expires_in_days.trim();
+        if text.is_empty() {
+            return if api.expiry.never { Ok(None) } else { Err("Enter the number of days.".to_owned()) };
+        }
+        let range = 1..=api.expiry.max_days;
+        let digits = text.bytes().all(|b| b.is_ascii_digit());
+        match text.parse() {
+            Ok(days) if digits && range.contains(&days) => Ok(Some(days)),
+            _ => Err(format!("Enter a whole number of days from 1 to {}.", api.expiry.max_days)),
+        }
+    }
+}
+
+/// `1,234,567.89` without its commas; nothing if they stand anywhere but between thousands.
+fn without_thousands(text: &str) -> Option<String> {
+    let (whole, rest) = match text.split_once('.') {
+        Some((whole, rest)) => (whole, format!(".{rest}")),
+        None => (text, String::new()),
+    };
+    let mut groups = whole.split(',');
+    let first = groups.next()?;
+    let grouped = whole.contains(',');
+    let fits = (!grouped || (1..=3).contains(&first.len())) && groups.all(|group| group.len() == 3);
+    fits.then(|| format!("{}{rest}", whole.replace(',', "")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(change: impl FnOnce(&mut KeyForm)) -> Result<(Grant, String), Vec<&'static str>> {
+        let catalogue = Catalogue::parse([("wallet", include_str!("../../catalogue/wallet.toml"))]).unwrap();
+        let mut form = KeyForm::blank(catalogue.find("wallet").unwrap());
+        form.label = "Main store".to_owned();
+        form.permissions = vec!["read_balance".to_owned()];
+        change(&mut form);
+        form.parse(&catalogue, "NGN".parse().unwrap())
+            .map_err(|wrong| wrong.into_iter().map(|mistake| mistake.field).collect())
+    }
+
+    #[test]
+    fn a_blank_form_needs_only_a_label_and_a_permission() {
+        let (grant, _) = read(|_| ()).unwrap();
+        assert_eq!((grant.expires_in_days, grant.max_daily), (Some(365), None));
+        assert!(grant.allowed_ips.is_any());
+    }
+
+    #[test]
+    fn thousands_commas_are_accepted_in_their_places_only() {
+        let (grant, _) = read(|f| {
+            f.max_transaction_amount = "100,000".to_owned();
+            f.max_daily_volume = " 1,000,000.50 ".to_owned();
+        })
+        .unwrap();
+        assert_eq!((grant.max_transaction, grant.max_daily), (Some(10_000_000), Some(100_000_050)));
+        for text in ["1,00", "1000,000", ",100", "1,000,", "1.000,00", "-5", "0", "1e5", "0.001"] {
+            assert_eq!(read(|f| f.max_daily_volume = text.to_owned()), Err(vec!["max_daily_volume"]), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_named_at_its_field() {
+        let wrong = read(|f| {
+            f.label = String::new();
+            f.contact_email = "nobody".to_owned();
+            f.environment = "moon".to_owned();
+            f.permissions = vec!["read_balance".to_owned(), "rule_the_world".to_owned()];
+            f.max_transaction_amount = "10".to_owned();
+            f.max_daily_volume = "5".to_owned();
+            f.allowed_ips = "1.2.3.4, nonsense".to_owned();
+            f.expires_in_days = String::new();
+        })
+        .unwrap_err();
+        let all = [
+            "label", "contact_email", "environment", "permissions", "max_transaction_amount", "allowed_ips",
+            "expires_in_days",
+        ];
+        assert_eq!(wrong, all);
+        for days in ["0", "-1", "3651", "1.5", "+7", "99999999999"] {
+            assert_eq!(read(|f| f.expires_in_days = days.to_owned()), Err(vec!["expires_in_days"]), "{days}");
+        }
+        assert_eq!(read(|f| f.permissions.clear()), Err(vec!["permissions"]));
+        assert_eq!(read(|f| f.api = "moon".to_owned()), Err(vec!["api"]));
+    }
+}

@@ -1,0 +1,19 @@
+//! The rules of the product, pure: no database, no HTTP, no clock, no async.
+#![deny(clippy::wildcard_enum_match_arm, clippy::arithmetic_side_effects)]
+
+pub mod addresses;
+pub mod audit;
+pub mod catalogue;
+pub mod id;
+pub mod key;
+pub mod key_form;
+pub mod member;
+pub mod money;
+pub mod organisation;
+pub mod password;
+pub mod policy;
+pub mod refusal;
+pub mod request;
+pub mod risk;
+pub mod secret;
+pub mod text;

@@ -1,0 +1,167 @@
+//! Amounts of money in whole minor units; no floats, no silent overflow.
+
+use std::fmt;
+
+use super::id::stored_as_text;
+
+/// A currency by its ISO 4217 code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, diesel::expression::AsExpression, diesel::deserialize::FromSqlRow)]
+#[diesel(sql_type = diesel::sql_types::Text)]
+pub struct Currency(iso_currency::Currency);
+
+impl Currency {
+    /// The three letters.
+    pub fn as_str(&self) -> &'static str {
+        self.0.code()
+    }
+
+    /// Digits after the decimal point: 2 for NGN, 0 for JPY, 3 for KWD.
+    pub fn decimals(self) -> u32 {
+        self.0.exponent().map_or(2, u32::from)
+    }
+}
+
+impl std::str::FromStr for Currency {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        iso_currency::Currency::from_code(s)
+            .map(Self)
+            .ok_or_else(|| format!("{s} is not a currency code of ISO 4217, such as NGN or EUR."))
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+stored_as_text!(Currency);
+
+/// An amount in one currency, counted in minor units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Money {
+    minor: i64,
+    currency: Currency,
+}
+
+/// Why a text is no amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AmountError {
+    /// Not digits with an optional decimal point.
+    NotDecimal,
+    /// More digits after the point than the currency has.
+    TooManyDecimals,
+    /// Zero or less.
+    NotPositive,
+    /// More than fits.
+    TooLarge,
+}
+
+impl AmountError {
+    /// A sentence for the person who typed it.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::NotDecimal => "Enter an amount such as 100000.00.",
+            Self::TooManyDecimals => "Enter fewer digits after the decimal point.",
+            Self::NotPositive => "Enter an amount above zero.",
+            Self::TooLarge => "Enter a smaller amount.",
+        }
+    }
+}
+
+impl Money {
+    /// An amount counted in minor units.
+    pub fn from_minor(minor: i64, currency: Currency) -> Self {
+        Self { minor, currency }
+    }
+
+    /// The count of minor units.
+    pub fn minor(self) -> i64 {
+        self.minor
+    }
+
+    /// Reads a positive plain decimal such as `1500.50`: no sign, exponent, space or thousands mark.
+    pub fn parse(s: &str, currency: Currency) -> Result<Self, AmountError> {
+        let (whole, fraction) = s.split_once('.').unwrap_or((s, "0"));
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if !digits(whole) || !digits(fraction) {
+            return Err(AmountError::NotDecimal);
+        }
+        let decimals = usize::try_from(currency.decimals()).unwrap_or(2);
+        let (kept, rest) = fraction.split_at(fraction.len().min(decimals));
+        if rest.bytes().any(|b| b != b'0') || (s.contains('.') && fraction.len() > decimals.max(1)) {
+            return Err(AmountError::TooManyDecimals);
+        }
+        let minor: i64 = format!("{whole}{kept:0<decimals$}").parse().map_err(|_| AmountError::TooLarge)?;
+        if minor == 0 { Err(AmountError::NotPositive) } else { Ok(Self { minor, currency }) }
+    }
+
+    /// The plain decimal of the wallet API: `50000.00`.
+    pub fn plain(self) -> String {
+        self.decimal(false)
+    }
+
+    fn decimal(self, grouped: bool) -> String {
+        let decimals = usize::try_from(self.currency.decimals()).unwrap_or(2);
+        let digits = format!("{:0>width$}", self.minor.unsigned_abs(), width = decimals.saturating_add(1));
+        let (whole, fraction) = digits.split_at(digits.len().saturating_sub(decimals));
+        let sign = if self.minor < 0 { "-" } else { "" };
+        let whole = if grouped { group(whole) } else { whole.to_owned() };
+        if decimals == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+    }
+}
+
+/// `1234567` as `1,234,567`.
+fn group(digits: &str) -> String {
+    let mut out = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && digits.len().saturating_sub(i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.currency, self.decimal(true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ngn(s: &str) -> Result<i64, AmountError> {
+        Money::parse(s, "NGN".parse().unwrap()).map(Money::minor)
+    }
+
+    #[test]
+    fn only_plain_positive_decimals_are_amounts() {
+        assert_eq!(ngn("50000.00"), Ok(5_000_000));
+        assert_eq!(ngn("0.01"), Ok(1));
+        assert_eq!(ngn("7"), Ok(700));
+        assert_eq!(ngn("7.5"), Ok(750));
+        assert_eq!(ngn("0"), Err(AmountError::NotPositive));
+        assert_eq!(ngn("0.00"), Err(AmountError::NotPositive));
+        assert_eq!(ngn("1.001"), Err(AmountError::TooManyDecimals));
+        assert_eq!(ngn("92233720368547758.07"), Ok(i64::MAX));
+        assert_eq!(ngn("92233720368547758.08"), Err(AmountError::TooLarge));
+        for text in ["", "-1", "+1", "1e3", " 1", "1 ", "1.", ".5", "1,000", "NaN", "٣", "0x10", "1.0.0"] {
+            assert_eq!(ngn(text), Err(AmountError::NotDecimal), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn amounts_are_shown_with_the_decimals_of_their_currency() {
+        let show = |minor, code: &str| Money::from_minor(minor, code.parse().unwrap()).to_string();
+        assert_eq!(show(5_000_000, "NGN"), "NGN 50,000.00");
+        assert_eq!(show(-5, "EUR"), "EUR -0.05");
+        assert_eq!(show(1_234_567, "JPY"), "JPY 1,234,567");
+        assert_eq!(show(1, "KWD"), "KWD 0.001");
+        assert_eq!(Money::from_minor(5_000_000, "NGN".parse().unwrap()).plain(), "50000.00");
+    }
+}

@@ -1,0 +1,90 @@
+//! Every "no" a person can get, with its sentence and its stable code.
+
+/// A rule of the product that stopped an action; the text is for the person who tried.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A role is missing.
+    #[error("This needs the {0} role. Ask an administrator of your organisation for it.")]
+    RoleMissing(&'static str),
+    /// The maker tried to decide.
+    #[error("You made this request, so somebody else has to decide it.")]
+    OwnRequest,
+    /// The request is no longer pending; holds the word for its state.
+    #[error("This request was already {0}.")]
+    AlreadyClosed(&'static str),
+    /// This checker voted on this version before.
+    #[error("You have already approved this request. It needs another person now.")]
+    AlreadyVoted,
+    /// The request ran out of time.
+    #[error("This request waited too long and can no longer be decided. Ask the maker to send it again.")]
+    RequestExpired,
+    /// A rejection without a reason.
+    #[error("Say why you reject it, so that the maker can act on it.")]
+    ReasonMissing,
+    /// Only the maker may do this.
+    #[error("Only the person who made this request can do that.")]
+    NotYourRequest,
+    /// Nobody but the maker could approve it.
+    #[error("Nobody else in your organisation can approve this: it needs {0}. Ask an administrator to invite a checker first.")]
+    NobodyCanApprove(String),
+    /// The one reveal is over.
+    #[error("This key was already shown and saved. It cannot be shown again; request a new one if it is lost.")]
+    AlreadyRevealed,
+    /// There is no secret on display to confirm.
+    #[error("There is no unsaved secret to confirm.")]
+    NothingToConfirm,
+    /// The key has ended.
+    #[error("This key is {0}, so that is no longer possible.")]
+    KeyEnded(&'static str),
+    /// The label typed to confirm a revocation differs.
+    #[error("The label you typed does not match. Type it exactly as shown to confirm.")]
+    LabelMismatch,
+    /// E-mail and password do not match, or the account cannot be used: one sentence for all causes.
+    #[error("E-mail and password do not match.")]
+    BadCredentials,
+    /// Too many failed attempts; holds the seconds to wait.
+    #[error("Too many failed attempts. Try again in {} minutes.", .0.div_ceil(60))]
+    Throttled(u64),
+    /// The invitation link is used, expired or unknown.
+    #[error("This invitation is no longer valid. Ask an administrator for a new one.")]
+    InvitationOver,
+    /// A chosen password breaks a rule; holds the sentence.
+    #[error("{0}")]
+    WeakPassword(&'static str),
+    /// That e-mail address already belongs to a member.
+    #[error("{0} is already a member.")]
+    EmailTaken(String),
+    /// The short code already belongs to an organisation or merchant.
+    #[error("The short code {0} is already taken.")]
+    ShortCodeTaken(String),
+    /// A value given on the command line or in a form is not acceptable; holds the sentence.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl Refusal {
+    /// The stable code of this refusal, for logs and machines.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::RoleMissing(_) => "role_missing",
+            Self::OwnRequest => "own_request",
+            Self::AlreadyClosed(_) => "already_closed",
+            Self::AlreadyVoted => "already_voted",
+            Self::RequestExpired => "request_expired",
+            Self::ReasonMissing => "reason_missing",
+            Self::NotYourRequest => "not_your_request",
+            Self::NobodyCanApprove(_) => "nobody_can_approve",
+            Self::AlreadyRevealed => "already_revealed",
+            Self::NothingToConfirm => "nothing_to_confirm",
+            Self::KeyEnded(_) => "key_ended",
+            Self::LabelMismatch => "label_mismatch",
+            Self::BadCredentials => "bad_credentials",
+            Self::Throttled(_) => "throttled",
+            Self::InvitationOver => "invitation_over",
+            Self::WeakPassword(_) => "weak_password",
+            Self::EmailTaken(_) => "email_taken",
+            Self::ShortCodeTaken(_) => "short_code_taken",
+            Self::Invalid(_) => "invalid",
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Risk hints: what a checker should look at twice, computed from the request alone.
+
+use super::catalogue::Catalogue;
+use super::key::{Environment, Grant};
+
+/// One hint: a few words for lists and a sentence for the review page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Risk {
+    /// A few words.
+    pub title: &'static str,
+    /// What it means.
+    pub sentence: &'static str,
+    /// True if it deserves the loud colour.
+    pub high: bool,
+}
+
+const MOVES_MONEY: Risk = Risk {
+    title: "Moves money",
+    sentence: "It may ask for cash-ins and cash-outs. Each one still waits for a checker.",
+    high: true,
+};
+const NO_DAILY_LIMIT: Risk = Risk {
+    title: "No daily limit",
+    sentence: "It may ask for any total in a day.",
+    high: true,
+};
+const NO_TRANSACTION_LIMIT: Risk = Risk {
+    title: "No transaction limit",
+    sentence: "One operation may be of any size.",
+    high: true,
+};
+const ANY_ADDRESS: Risk = Risk {
+    title: "Any address",
+    sentence: "It works from anywhere. A leaked key is harder to misuse with a list of addresses.",
+    high: false,
+};
+const WIDE_NETWORK: Risk = Risk {
+    title: "Wide network",
+    sentence: "Its list of addresses covers a very large network.",
+    high: false,
+};
+const LONG_LIFE: Risk = Risk {
+    title: "Long life",
+    sentence: "It lives longer than 180 days. Rotating every 90 to 180 days is good practice.",
+    high: false,
+};
+const NO_EXPIRY: Risk =
+    Risk { title: "No expiry", sentence: "It lives until somebody revokes it.", high: true };
+const PRODUCTION: Risk =
+    Risk { title: "Production", sentence: "It opens the production system.", high: false };
+
+/// The hints for a grant, most serious first.
+pub fn hints(grant: &Grant, catalogue: &Catalogue) -> Vec<Risk> {
+    let api = catalogue.find(&grant.api);
+    let moves_money = api.is_some_and(|api| {
+        grant.permissions.iter().any(|slug| api.permission(slug).is_some_and(|p| p.moves_money))
+    });
+    let all = [
+        (moves_money, MOVES_MONEY),
+        (moves_money && grant.max_transaction.is_none(), NO_TRANSACTION_LIMIT),
+        (moves_money && grant.max_daily.is_none(), NO_DAILY_LIMIT),
+        (grant.expires_in_days.is_none(), NO_EXPIRY),
+        (grant.allowed_ips.is_any(), ANY_ADDRESS),
+        (grant.allowed_ips.is_wide(), WIDE_NETWORK),
+        (grant.expires_in_days.is_some_and(|days| days > 180), LONG_LIFE),
+        (grant.environment == Environment::Production, PRODUCTION),
+    ];
+    all.into_iter().filter_map(|(applies, risk)| applies.then_some(risk)).collect()
+}

@@ -1,0 +1,167 @@
+//! Every key that can open something, in memory, by the hash of its secret. Authoritative on this node.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::domain::id::{KeyId, SecretId};
+use crate::domain::key::{Key, KeyState};
+use crate::domain::secret::SecretHash;
+use crate::error::Error;
+use crate::store::keys::{self, KeySnapshot};
+use crate::store::secrets::LiveSecret;
+use crate::store::usage::Calls;
+use crate::store::{Db, usage};
+
+use super::usage::Counters;
+
+/// Keys are read in pages of so many at start.
+const PAGE: i64 = 5_000;
+
+/// One secret and the key it opens.
+#[derive(Debug)]
+pub struct Entry {
+    /// The key.
+    pub key: Arc<Key>,
+    /// The secret.
+    pub secret_id: SecretId,
+    /// What is counted for the key.
+    pub counters: Arc<Counters>,
+    unsaved: AtomicBool,
+}
+
+impl Entry {
+    /// True until the first call with the secret is written down.
+    pub fn is_unsaved(&self) -> bool {
+        self.unsaved.load(Ordering::Acquire)
+    }
+
+    /// Notes that the first call is written down.
+    pub fn mark_saved(&self) {
+        self.unsaved.store(false, Ordering::Release);
+    }
+}
+
+/// What the index knows of a key beside its secrets.
+struct Known {
+    version: i32,
+    hashes: Vec<SecretHash>,
+    counters: Arc<Counters>,
+}
+
+/// The key index of this node.
+#[derive(Default)]
+pub struct KeyIndex {
+    by_hash: papaya::HashMap<SecretHash, Arc<Entry>>,
+    known: Mutex<HashMap<KeyId, Known>>,
+}
+
+impl KeyIndex {
+    /// An index that holds every key of the database, and is told of each change from now on.
+    pub async fn load(db: &Db) -> Result<Arc<Self>, Error> {
+        let index = Arc::new(Self::default());
+        let told = Arc::clone(&index);
+        // First listen, then read: a change in between arrives twice, and the older one is ignored.
+        db.observe_keys(Arc::new(move |changes| changes.into_iter().for_each(|change| told.apply(change))));
+        index.read_all(db).await?;
+        Ok(index)
+    }
+
+    /// Reads every key again, and drops those that ended unheard.
+    pub async fn read_all(&self, db: &Db) -> Result<(), Error> {
+        let mut after = None;
+        loop {
+            let from = after.clone();
+            let page = db.read(move |conn| keys::list_snapshots(conn, from.as_ref(), PAGE)).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.key.id.clone());
+            page.into_iter().for_each(|snapshot| self.apply(snapshot));
+        }
+    }
+
+    /// The entry for a secret.
+    pub fn find(&self, hash: &SecretHash) -> Option<Arc<Entry>> {
+        self.by_hash.pin().get(hash).cloned()
+    }
+
+    /// How many secrets open something.
+    pub fn len(&self) -> usize {
+        self.by_hash.len()
+    }
+
+    /// True if no secret opens anything.
+    pub fn is_empty(&self) -> bool {
+        self.by_hash.is_empty()
+    }
+
+    /// Takes a snapshot over unless a newer one was taken before.
+    pub fn apply(&self, snapshot: KeySnapshot) {
+        let KeySnapshot { key, secrets } = snapshot;
+        let key = Arc::new(key);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.remove(&key.id);
+        if let Some(before) = before {
+            if before.version >= key.version {
+                known.insert(key.id.clone(), before);
+                return;
+            }
+            self.swap(&key, secrets, &mut known, before);
+        } else {
+            let fresh = Known { version: 0, hashes: Vec::new(), counters: Arc::default() };
+            self.swap(&key, secrets, &mut known, fresh);
+        }
+    }
+
+    fn swap(
+        &self,
+        key: &Arc<Key>,
+        secrets: Vec<LiveSecret>,
+        known: &mut HashMap<KeyId, Known>,
+        before: Known,
+    ) {
+        let live = match key.state {
+            KeyState::Active => secrets,
+            KeyState::Approved | KeyState::Suspended | KeyState::Revoked { .. } => Vec::new(),
+        };
+        let by_hash = self.by_hash.pin();
+        let hashes: Vec<SecretHash> = live.iter().filter_map(LiveSecret::hash).collect();
+        before.hashes.iter().filter(|hash| !hashes.contains(hash)).for_each(|hash| {
+            by_hash.remove(hash);
+        });
+        for secret in live {
+            let Some(hash) = secret.hash() else { continue };
+            let entry = Entry {
+                key: Arc::clone(key),
+                counters: Arc::clone(&before.counters),
+                unsaved: AtomicBool::new(secret.is_unsaved()),
+                secret_id: secret.id,
+            };
+            by_hash.insert(hash, Arc::new(entry));
+        }
+        known.insert(key.id.clone(), Known { version: key.version, hashes, ..before });
+    }
+
+    /// Takes what was counted since the last time to the database.
+    pub async fn flush_usage(&self, db: &Db) -> Result<usize, Error> {
+        let taken = self.take_usage();
+        let (batch, n) = (taken.iter().map(|(calls, _)| calls.clone()).collect::<Vec<_>>(), taken.len());
+        if batch.is_empty() {
+            return Ok(0);
+        }
+        let written = db.write(move |tx| batch.iter().try_for_each(|calls| usage::add(tx, calls))).await;
+        if written.is_err() {
+            taken.iter().for_each(|(calls, counters)| counters.put_back(calls.allowed, calls.denied));
+        }
+        written.map(|()| n)
+    }
+
+    fn take_usage(&self) -> Vec<(Calls, Arc<Counters>)> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let calls = |(id, known): (&KeyId, &Known)| {
+            let (allowed, denied, last_used_at) = known.counters.take()?;
+            let calls = Calls { key_id: id.clone(), allowed, denied, last_used_at };
+            Some((calls, Arc::clone(&known.counters)))
+        };
+        known.iter().filter_map(calls).collect()
+    }
+}

@@ -1,0 +1,267 @@
+//! Keys as rows, and snapshots of them for the key index.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use diesel::prelude::*;
+
+use super::schema::{keys, secrets};
+use super::secrets::LiveSecret;
+use super::{Conn, Tx};
+use crate::domain::addresses::AllowedIps;
+use crate::domain::id::{KeyId, MemberId, OrganisationId, RequestId};
+use crate::domain::key::{Grant, Key, KeyState};
+use crate::domain::text::Email;
+use crate::error::Error;
+
+/// A key and the secrets that open it right now: all that enforcement needs.
+#[derive(Clone, Debug)]
+pub struct KeySnapshot {
+    /// The key.
+    pub key: Key,
+    /// Its secrets that have not ended.
+    pub secrets: Vec<LiveSecret>,
+}
+
+/// Which keys a list shows, as of some moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// Not expired, not revoked.
+    Live,
+    /// Ran out.
+    Expired,
+    /// Ended by somebody.
+    Revoked,
+}
+
+/// The key with this id, if it belongs to the organisation.
+pub fn get(conn: &mut Conn, organisation: &OrganisationId, id: &KeyId) -> Result<Key, Error> {
+    keys::table
+        .find(id)
+        .filter(keys::organisation_id.eq(organisation))
+        .select(Row::as_select())
+        .first(conn)?
+        .parse()
+}
+
+/// The key a request led to.
+pub fn find_of_request(conn: &mut Conn, request: &RequestId) -> Result<Option<Key>, Error> {
+    let row = keys::table.filter(keys::request_id.eq(request)).select(Row::as_select()).first(conn);
+    row.optional()?.map(Row::parse).transpose()
+}
+
+/// Keys of an organisation, newest first.
+pub fn list(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    (which, now): (Listed, DateTime<Utc>),
+    (offset, limit): (i64, i64),
+) -> Result<Vec<Key>, Error> {
+    let rows = listed(organisation, which, now)
+        .order((keys::created_at.desc(), keys::id.desc()))
+        .offset(offset)
+        .limit(limit)
+        .select(Row::as_select())
+        .load::<Row>(conn)?;
+    rows.into_iter().map(Row::parse).collect()
+}
+
+/// How many keys [`list`] would find without a limit.
+pub fn count(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    which: Listed,
+    now: DateTime<Utc>,
+) -> Result<i64, Error> {
+    Ok(listed(organisation, which, now).count().get_result(conn)?)
+}
+
+type Boxed = keys::BoxedQuery<'static, super::pool::MultiBackend>;
+
+fn listed(organisation: &OrganisationId, which: Listed, now: DateTime<Utc>) -> Boxed {
+    let now = now.naive_utc();
+    let query = keys::table.filter(keys::organisation_id.eq(organisation.clone())).into_boxed();
+    match which {
+        Listed::Live => query
+            .filter(keys::state.ne("revoked"))
+            .filter(keys::expires_at.is_null().or(keys::expires_at.gt(now).assume_not_null())),
+        Listed::Expired => query.filter(keys::state.ne("revoked")).filter(keys::expires_at.le(now)),
+        Listed::Revoked => query.filter(keys::state.eq("revoked")),
+    }
+}
+
+/// Adds a key.
+pub fn insert(tx: &mut Tx<'_>, key: &Key) -> Result<(), Error> {
+    diesel::insert_into(keys::table).values(Row::try_from(key)?).execute(tx.conn)?;
+    Ok(())
+}
+
+/// Writes the state of a key, unless somebody changed it since it was read.
+pub fn update(tx: &mut Tx<'_>, key: &Key) -> Result<(), Error> {
+    let row = Row::try_from(key)?;
+    let changed = diesel::update(keys::table.find(&key.id))
+        .filter(keys::version.eq(key.version.saturating_sub(1)))
+        .set((
+            keys::state.eq(row.state),
+            keys::version.eq(row.version),
+            keys::revoked_at.eq(row.revoked_at),
+            keys::revoked_by.eq(row.revoked_by),
+            keys::revoke_reason.eq(row.revoke_reason),
+        ))
+        .execute(tx.conn)?;
+    if changed == 1 { Ok(()) } else { Err(Error::Stale) }
+}
+
+/// Tells the key index of every node about a key, once the transaction has committed.
+pub fn announce(tx: &mut Tx<'_>, key: Key) -> Result<(), Error> {
+    let secrets = super::secrets::list_live(tx.conn, &key.id)?;
+    tx.key_changed(KeySnapshot { key, secrets });
+    Ok(())
+}
+
+/// One key as the index wants it.
+pub fn find_snapshot(conn: &mut Conn, id: &KeyId) -> Result<Option<KeySnapshot>, Error> {
+    let row = keys::table.find(id).select(Row::as_select()).first(conn).optional()?;
+    let Some(key) = row.map(Row::parse).transpose()? else { return Ok(None) };
+    let secrets = super::secrets::list_live(conn, id)?;
+    Ok(Some(KeySnapshot { key, secrets }))
+}
+
+/// Every key that could open something, in pages by id: those after `after`.
+pub fn list_snapshots(
+    conn: &mut Conn,
+    after: Option<&KeyId>,
+    limit: i64,
+) -> Result<Vec<KeySnapshot>, Error> {
+    let mut query = keys::table
+        .filter(keys::state.ne("revoked"))
+        .order(keys::id)
+        .limit(limit)
+        .select(Row::as_select())
+        .into_boxed::<super::pool::MultiBackend>();
+    if let Some(after) = after {
+        query = query.filter(keys::id.gt(after.clone()));
+    }
+    let rows = query.load::<Row>(conn)?;
+    let ids: Vec<String> = rows.iter().map(|row| row.id.to_string()).collect();
+    let live = secrets::table
+        .filter(secrets::key_id.eq_any(ids))
+        .filter(secrets::ended_at.is_null())
+        .select((secrets::key_id, LiveSecret::as_select()))
+        .load::<(KeyId, LiveSecret)>(conn)?;
+    let mut by_key: std::collections::HashMap<KeyId, Vec<LiveSecret>> = std::collections::HashMap::new();
+    for (key, secret) in live {
+        by_key.entry(key).or_default().push(secret);
+    }
+    rows.into_iter()
+        .map(|row| {
+            let secrets = by_key.remove(&row.id).unwrap_or_default();
+            Ok(KeySnapshot { key: row.parse()?, secrets })
+        })
+        .collect()
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = keys)]
+struct Row {
+    id: KeyId,
+    organisation_id: OrganisationId,
+    request_id: RequestId,
+    maker_id: MemberId,
+    api: String,
+    label: String,
+    contact_email: Option<Email>,
+    system: Option<String>,
+    environment: String,
+    access_type: Option<String>,
+    permissions: String,
+    restrictions: String,
+    max_transaction: Option<i64>,
+    max_daily: Option<i64>,
+    allowed_ips: String,
+    expires_in_days: Option<i32>,
+    expires_at: Option<NaiveDateTime>,
+    state: String,
+    version: i32,
+    created_at: NaiveDateTime,
+    revoked_at: Option<NaiveDateTime>,
+    revoked_by: Option<MemberId>,
+    revoke_reason: Option<String>,
+}
+
+impl TryFrom<&Key> for Row {
+    type Error = Error;
+
+    fn try_from(key: &Key) -> Result<Self, Error> {
+        let (revoked_at, revoked_by, revoke_reason) = match &key.state {
+            KeyState::Revoked { at, by, reason } => (Some(at.naive_utc()), by.clone(), Some(reason.clone())),
+            KeyState::Approved | KeyState::Active | KeyState::Suspended => (None, None, None),
+        };
+        let grant = key.grant.clone();
+        Ok(Self {
+            id: key.id.clone(),
+            organisation_id: key.organisation_id.clone(),
+            request_id: key.request_id.clone(),
+            maker_id: key.maker_id.clone(),
+            api: grant.api,
+            label: grant.label,
+            contact_email: grant.contact_email,
+            system: grant.system,
+            environment: grant.environment.as_str().to_owned(),
+            access_type: grant.access_type,
+            permissions: grant.permissions.into_iter().collect::<Vec<_>>().join(" "),
+            restrictions: serde_json::to_string(&grant.restrictions).map_err(Error::internal)?,
+            max_transaction: grant.max_transaction,
+            max_daily: grant.max_daily,
+            allowed_ips: grant.allowed_ips.to_string(),
+            expires_in_days: grant.expires_in_days,
+            expires_at: key.expires_at.map(|at| at.naive_utc()),
+            state: key.state.name().to_owned(),
+            version: key.version,
+            created_at: key.created_at.naive_utc(),
+            revoked_at,
+            revoked_by,
+            revoke_reason,
+        })
+    }
+}
+
+impl Row {
+    fn parse(self) -> Result<Key, Error> {
+        let corrupt = |what: String| Error::internal(format!("key {}: {what}", self.id));
+        let revoked_at = self.revoked_at.map(|at| at.and_utc());
+        let state = match (self.state.as_str(), revoked_at, self.revoke_reason) {
+            ("approved", None, None) => KeyState::Approved,
+            ("active", None, None) => KeyState::Active,
+            ("suspended", None, None) => KeyState::Suspended,
+            ("revoked", Some(at), Some(reason)) => KeyState::Revoked { at, by: self.revoked_by, reason },
+            (state, ..) => return Err(corrupt(format!("state {state} does not match its columns"))),
+        };
+        let permissions: BTreeSet<String> = self.permissions.split_whitespace().map(str::to_owned).collect();
+        let grant = Grant {
+            environment: self.environment.parse().map_err(|e: &str| corrupt(e.to_owned()))?,
+            restrictions: serde_json::from_str(&self.restrictions).map_err(|e| corrupt(e.to_string()))?,
+            allowed_ips: AllowedIps::parse(&self.allowed_ips).map_err(corrupt)?,
+            api: self.api,
+            label: self.label,
+            contact_email: self.contact_email,
+            system: self.system,
+            access_type: self.access_type,
+            permissions,
+            max_transaction: self.max_transaction,
+            max_daily: self.max_daily,
+            expires_in_days: self.expires_in_days,
+        };
+        Ok(Key {
+            id: self.id,
+            organisation_id: self.organisation_id,
+            request_id: self.request_id,
+            maker_id: self.maker_id,
+            grant,
+            expires_at: self.expires_at.map(|at| at.and_utc()),
+            state,
+            version: self.version,
+            created_at: self.created_at.and_utc(),
+        })
+    }
+}

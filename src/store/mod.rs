@@ -1,0 +1,18 @@
+//! SQL and nothing else: one file per table family, and one door for writes.
+
+pub mod audit;
+pub mod keys;
+pub mod members;
+pub mod organisations;
+pub mod outbox;
+pub mod pool;
+pub mod requests;
+pub mod schema;
+pub mod secrets;
+pub mod server_secrets;
+pub mod sessions;
+pub mod throttle;
+pub mod usage;
+pub mod wallets;
+
+pub use pool::{Conn, Db, Tx};

@@ -1,0 +1,63 @@
+//! Organisations as rows.
+
+use chrono::NaiveDateTime;
+use diesel::prelude::*;
+
+use super::schema::organisations;
+use super::{Conn, Tx};
+use crate::domain::id::OrganisationId;
+use crate::domain::money::Currency;
+use crate::domain::organisation::Organisation;
+use crate::domain::refusal::Refusal;
+use crate::error::{Error, is_unique_violation};
+
+/// The organisation with this id.
+pub fn get(conn: &mut Conn, id: &OrganisationId) -> Result<Organisation, Error> {
+    organisations::table.find(id).select(Row::as_select()).first(conn)?.parse()
+}
+
+/// Adds an organisation.
+pub fn insert(tx: &mut Tx<'_>, organisation: &Organisation) -> Result<(), Error> {
+    let row = Row {
+        id: organisation.id.clone(),
+        name: organisation.name.clone(),
+        currency: organisation.currency,
+        short_code: organisation.short_code.clone(),
+        time_zone: organisation.time_zone.name().to_owned(),
+        approvals_needed: organisation.approvals_needed,
+        created_at: organisation.created_at.naive_utc(),
+    };
+    match diesel::insert_into(organisations::table).values(row).execute(tx.conn) {
+        Err(e) if is_unique_violation(&e) => {
+            Err(Refusal::ShortCodeTaken(organisation.short_code.clone()).into())
+        }
+        other => Ok(other.map(drop)?),
+    }
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = organisations)]
+struct Row {
+    id: OrganisationId,
+    name: String,
+    currency: Currency,
+    short_code: String,
+    time_zone: String,
+    approvals_needed: i32,
+    created_at: NaiveDateTime,
+}
+
+impl Row {
+    fn parse(self) -> Result<Organisation, Error> {
+        let time_zone = self.time_zone.parse().map_err(Error::internal)?;
+        Ok(Organisation {
+            id: self.id,
+            name: self.name,
+            currency: self.currency,
+            short_code: self.short_code,
+            time_zone,
+            approvals_needed: self.approvals_needed,
+            created_at: self.created_at.and_utc(),
+        })
+    }
+}

@@ -1,0 +1,151 @@
+//! The only place that knows which database it is: opening it, reading, and the one door for writes.
+
+mod migrate;
+mod open;
+mod write;
+
+use std::sync::{Arc, OnceLock};
+
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+use diesel::r2d2::Pool;
+
+use crate::clock::Clock;
+use crate::domain::audit::Event;
+use crate::error::Error;
+use crate::site::Site;
+use crate::store::keys::KeySnapshot;
+
+use open::Opener;
+use write::Writer;
+
+/// A connection to whichever database the URL names.
+#[derive(diesel::MultiConnection)]
+pub enum Conn {
+    /// PostgreSQL, for several nodes.
+    Postgres(diesel::PgConnection),
+    /// SQLite, inside the process.
+    Sqlite(diesel::SqliteConnection),
+}
+
+/// An open write transaction and the single instant everything in it happened at.
+pub struct Tx<'a> {
+    /// The connection the transaction is on.
+    pub conn: &'a mut Conn,
+    /// Read once, after the lock was ours.
+    pub now: DateTime<Utc>,
+    /// What every action may look up.
+    pub site: &'a Site,
+    events: Vec<Event>,
+    key_changes: Vec<KeySnapshot>,
+}
+
+/// What is told of changed keys, after the commit and before the answer.
+pub type KeyObserver = Arc<dyn Fn(Vec<KeySnapshot>) + Send + Sync>;
+
+/// Hands out connections; cheap to clone.
+#[derive(Clone)]
+pub struct Db {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: Pool<Opener>,
+    writer: Writer,
+    shared: Arc<Shared>,
+}
+
+/// What every transaction needs beside a connection.
+struct Shared {
+    clock: Clock,
+    site: Site,
+    observer: OnceLock<KeyObserver>,
+}
+
+impl Tx<'_> {
+    /// A fresh identifier that sorts by time.
+    pub fn new_id(&self) -> uuid::Uuid {
+        let ms = u64::try_from(self.now.timestamp_millis()).unwrap_or_default();
+        let [random @ .., _, _, _, _, _, _] = uuid::Uuid::new_v4().into_bytes();
+        uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid()
+    }
+
+    /// Notes an audit event; it is written with the transaction, or the transaction fails.
+    pub fn audit(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    /// Notes that a key changed, for the key index of every node.
+    pub(super) fn key_changed(&mut self, snapshot: KeySnapshot) {
+        self.key_changes.push(snapshot);
+    }
+}
+
+impl Db {
+    /// Connects and brings the schema up to date.
+    pub fn open(url: &str, clock: Clock, site: Site) -> anyhow::Result<Self> {
+        let opener = Opener::new(url);
+        opener.prepare()?;
+        let pool = opener.pool()?;
+        let shared = Arc::new(Shared { clock, site, observer: OnceLock::new() });
+        let writer = Writer::start(&opener, &pool, Arc::clone(&shared))?;
+        Ok(Self { inner: Arc::new(Inner { pool, writer, shared }) })
+    }
+
+    /// Runs `work` on a blocking thread, outside any transaction. On SQLite it cannot write.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Conn) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let pool = self.inner.pool.clone();
+        blocking(move || work(&mut *pool.get().map_err(|_| Error::Busy)?)).await
+    }
+
+    /// Runs `work` in one transaction, committed only if it returns `Ok`; answers after the commit.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.inner.writer.write(work).await
+    }
+
+    /// Sets who is told of changed keys; the first one set stays.
+    pub fn observe_keys(&self, observer: KeyObserver) {
+        let _ = self.inner.shared.observer.set(observer);
+    }
+
+    /// The clock transactions read.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.shared.clock
+    }
+
+    /// What actions may look up.
+    pub fn site(&self) -> &Site {
+        &self.inner.shared.site
+    }
+}
+
+impl Shared {
+    fn transaction<'a>(&'a self, conn: &'a mut Conn) -> Tx<'a> {
+        let now = self.clock.now();
+        Tx { conn, now, site: &self.site, events: Vec::new(), key_changes: Vec::new() }
+    }
+
+    fn tell(&self, changes: Vec<KeySnapshot>) {
+        if let Some(observer) = self.observer.get()
+            && !changes.is_empty()
+        {
+            observer(changes);
+        }
+    }
+}
+
+/// Leaves the async threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .context("the database thread stopped")
+        .map_err(Error::Internal)?
+}

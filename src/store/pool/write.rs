@@ -1,0 +1,203 @@
+//! Writing: on SQLite one thread that commits many transactions at once, on PostgreSQL a pool.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use anyhow::Context as _;
+use diesel::connection::{AnsiTransactionManager, Connection, TransactionManager as _};
+use diesel::r2d2::Pool;
+use diesel::result::QueryResult;
+use tokio::sync::oneshot;
+
+use super::open::Opener;
+use super::{Conn, Shared, Tx, blocking};
+use crate::error::Error;
+use crate::store::audit;
+use crate::store::keys::KeySnapshot;
+
+/// Writes that may wait for the writer thread; more than that and the caller is told to come back.
+const QUEUE: usize = 1024;
+/// The most writes in one commit.
+const BATCH: usize = 256;
+
+type Manager = <Conn as Connection>::TransactionManager;
+
+/// Where writes go.
+pub(super) enum Writer {
+    Postgres(Pool<Opener>, Arc<Shared>),
+    Sqlite(SyncSender<Job>),
+}
+
+/// One write on its way to the writer thread.
+pub(super) type Job = Box<dyn FnOnce(&mut Conn, &Shared) -> Done + Send>;
+
+/// A write that has run and waits for the commit.
+pub(super) struct Done {
+    keep: bool,
+    changes: Vec<KeySnapshot>,
+    /// Sends the result, or the error that kept the commit from happening.
+    answer: Box<dyn FnOnce(Result<(), Error>) + Send>,
+}
+
+impl Writer {
+    pub(super) fn start(opener: &Opener, pool: &Pool<Opener>, shared: Arc<Shared>) -> anyhow::Result<Self> {
+        if matches!(opener, Opener::Postgres(_)) {
+            return Ok(Self::Postgres(pool.clone(), shared));
+        }
+        let (sender, jobs) = sync_channel(QUEUE);
+        let conn = opener.writer().context("opening the writing connection")?;
+        std::thread::Builder::new()
+            .name("countersign-writer".to_owned())
+            .spawn(move || write_in_batches(conn, &shared, &jobs))
+            .context("starting the writer thread")?;
+        Ok(Self::Sqlite(sender))
+    }
+
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        match self {
+            Self::Postgres(pool, shared) => {
+                let (pool, shared) = (pool.clone(), Arc::clone(shared));
+                blocking(move || {
+                    let mut conn = pool.get().map_err(|_| Error::Busy)?;
+                    write_alone(&mut conn, &shared, work)
+                })
+                .await
+            }
+            Self::Sqlite(jobs) => {
+                let (sender, answer) = oneshot::channel();
+                jobs.try_send(Box::new(move |conn, shared| into_done(attempt(conn, shared, work), sender)))
+                    .map_err(|_| Error::Busy)?;
+                // A job that never ran was dropped: the transaction could not even begin.
+                answer.await.map_err(|_| Error::Busy)?
+            }
+        }
+    }
+}
+
+/// Runs `work` and what it asks for beside it, inside a transaction that is already open.
+fn attempt<T>(
+    conn: &mut Conn,
+    shared: &Shared,
+    work: impl FnOnce(&mut Tx<'_>) -> Result<T, Error>,
+) -> Result<(T, Vec<KeySnapshot>), Error> {
+    let run = AssertUnwindSafe(|| {
+        let mut tx = shared.transaction(conn);
+        let value = work(&mut tx)?;
+        let (events, changes) = (std::mem::take(&mut tx.events), std::mem::take(&mut tx.key_changes));
+        // Last, so that the one row every write shares is held as briefly as can be.
+        audit::append(&mut tx, events)?;
+        Ok((value, changes))
+    });
+    catch_unwind(run).unwrap_or_else(|_| Err(Error::internal("a write panicked")))
+}
+
+fn into_done<T: Send + 'static>(
+    result: Result<(T, Vec<KeySnapshot>), Error>,
+    sender: oneshot::Sender<Result<T, Error>>,
+) -> Done {
+    let (keep, changes, result) = match result {
+        Ok((value, changes)) => (true, changes, Ok(value)),
+        Err(e) => (false, Vec::new(), Err(e)),
+    };
+    // A caller that went away does not undo what is committed.
+    let answer = move |committed: Result<(), Error>| drop(sender.send(committed.and(result)));
+    Done { keep, changes, answer: Box::new(answer) }
+}
+
+fn write_alone<T>(
+    conn: &mut Conn,
+    shared: &Shared,
+    work: impl FnOnce(&mut Tx<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    begin(conn)?;
+    match attempt(conn, shared, work) {
+        Ok((value, changes)) => {
+            announce(conn, &changes).and_then(|()| Manager::commit_transaction(conn))?;
+            shared.tell(changes);
+            Ok(value)
+        }
+        Err(e) => {
+            // If this fails too the pool throws the connection away; the first error matters.
+            let _ = Manager::rollback_transaction(conn);
+            Err(e)
+        }
+    }
+}
+
+/// Tells other nodes, when the transaction commits, which keys to read again.
+fn announce(conn: &mut Conn, changes: &[KeySnapshot]) -> QueryResult<()> {
+    use diesel::RunQueryDsl as _;
+    let Conn::Postgres(conn) = conn else { return Ok(()) };
+    changes.iter().try_for_each(|change| {
+        diesel::sql_query("SELECT pg_notify('countersign_keys', $1)")
+            .bind::<diesel::sql_types::Text, _>(change.key.id.as_str())
+            .execute(conn)
+            .map(drop)
+    })
+}
+
+/// Starts a transaction that holds the write lock from the first statement.
+fn begin(conn: &mut Conn) -> QueryResult<()> {
+    match conn {
+        // A deferred transaction that reads first cannot wait for another writer; it just fails.
+        Conn::Sqlite(conn) => AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN IMMEDIATE"),
+        Conn::Postgres(conn) => AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN"),
+    }
+}
+
+/// The writer thread: takes what waits, runs each in a savepoint, commits once, then answers all.
+fn write_in_batches(mut conn: Conn, shared: &Shared, jobs: &Receiver<Job>) {
+    while let Ok(first) = jobs.recv() {
+        let mut done = Vec::new();
+        let committed = begin(&mut conn)
+            .and_then(|()| run_batch(&mut conn, shared, (first, jobs), &mut done))
+            .and_then(|()| Manager::commit_transaction(&mut conn));
+        finish(&mut conn, shared, done, committed);
+    }
+}
+
+/// Runs the first job and what waits behind it; an error means that the whole transaction is lost.
+fn run_batch(
+    conn: &mut Conn,
+    shared: &Shared,
+    (first, jobs): (Job, &Receiver<Job>),
+    done: &mut Vec<Done>,
+) -> QueryResult<()> {
+    let mut next = Some(first);
+    while let Some(job) = next {
+        Manager::begin_transaction(conn)?;
+        let one = job(conn, shared);
+        let ended = if one.keep {
+            Manager::commit_transaction(conn)
+        } else {
+            Manager::rollback_transaction(conn)
+        };
+        done.push(one);
+        ended?;
+        next = if done.len() < BATCH { jobs.try_recv().ok() } else { None };
+    }
+    Ok(())
+}
+
+fn finish(conn: &mut Conn, shared: &Shared, done: Vec<Done>, committed: QueryResult<()>) {
+    let failure = committed.err();
+    if let Some(e) = &failure {
+        tracing::error!(cause = %e, writes = done.len(), "a commit failed; its writes are undone");
+        let _ = Manager::rollback_transaction(conn);
+    }
+    for one in done {
+        match &failure {
+            None => {
+                shared.tell(one.changes);
+                (one.answer)(Ok(()));
+            }
+            // A write that had failed by itself keeps its own error.
+            Some(_) if !one.keep => (one.answer)(Ok(())),
+            Some(_) => (one.answer)(Err(Error::Busy)),
+        }
+    }
+}

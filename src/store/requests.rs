@@ -1,0 +1,258 @@
+//! Requests and the decisions on them as rows.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use diesel::prelude::*;
+
+use super::schema::{decisions, requests};
+use super::{Conn, Tx};
+use crate::domain::id::{DecisionId, MemberId, OrganisationId, RequestId};
+use crate::domain::refusal::Refusal;
+use crate::domain::request::{Decision, Payload, Request, RequestState, Verdict, Version};
+use crate::error::{Error, is_unique_violation};
+
+/// The request with this id, if it belongs to the organisation.
+pub fn get(conn: &mut Conn, organisation: &OrganisationId, id: &RequestId) -> Result<Request, Error> {
+    requests::table
+        .find(id)
+        .filter(requests::organisation_id.eq(organisation))
+        .select(Row::as_select())
+        .first(conn)?
+        .parse()
+}
+
+/// What a list of requests shows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filter<'a> {
+    /// Only these states; empty for all.
+    pub states: &'a [RequestState],
+    /// Only this kind.
+    pub kind: Option<&'a str>,
+    /// Newest first instead of oldest first.
+    pub newest_first: bool,
+    /// Leave out so many.
+    pub offset: i64,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// Requests of an organisation.
+pub fn list(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    filter: Filter<'_>,
+) -> Result<Vec<Request>, Error> {
+    let mut query = matching(organisation, filter).select(Row::as_select());
+    query = if filter.newest_first {
+        query.order((requests::created_at.desc(), requests::id.desc()))
+    } else {
+        query.order((requests::created_at, requests::id))
+    };
+    let rows = query.offset(filter.offset).limit(filter.limit).load::<Row>(conn)?;
+    rows.into_iter().map(Row::parse).collect()
+}
+
+/// How many requests [`list`] would find without a limit.
+pub fn count(conn: &mut Conn, organisation: &OrganisationId, filter: Filter<'_>) -> Result<i64, Error> {
+    Ok(matching(organisation, filter).count().get_result(conn)?)
+}
+
+/// How many pending requests of others wait for `checker`.
+pub fn count_waiting_for(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    checker: &MemberId,
+) -> Result<i64, Error> {
+    Ok(requests::table
+        .filter(requests::organisation_id.eq(organisation))
+        .filter(requests::state.eq("pending"))
+        .filter(requests::maker_id.ne(checker))
+        .count()
+        .get_result(conn)?)
+}
+
+type Boxed<'a> = requests::BoxedQuery<'a, super::pool::MultiBackend>;
+
+fn matching<'a>(organisation: &OrganisationId, filter: Filter<'a>) -> Boxed<'a> {
+    let mut query =
+        requests::table.filter(requests::organisation_id.eq(organisation.clone())).into_boxed();
+    if !filter.states.is_empty() {
+        query = query.filter(requests::state.eq_any(filter.states.iter().map(|state| state.name())));
+    }
+    if let Some(kind) = filter.kind {
+        query = query.filter(requests::kind.eq(kind));
+    }
+    query
+}
+
+/// Adds a request.
+pub fn insert(tx: &mut Tx<'_>, request: &Request) -> Result<(), Error> {
+    diesel::insert_into(requests::table).values(Row::try_from(request)?).execute(tx.conn)?;
+    Ok(())
+}
+
+/// Writes where a request stands after a vote or a closing, unless it changed since it was `seen`
+/// or was closed meanwhile.
+pub fn update(tx: &mut Tx<'_>, request: &Request, seen: Version) -> Result<(), Error> {
+    let changed = diesel::update(requests::table.find(&request.id))
+        .filter(requests::version.eq(seen.0))
+        .filter(requests::state.eq("pending"))
+        .set((
+            requests::state.eq(request.state.name()),
+            requests::approvals.eq(request.approvals),
+            requests::closed_at.eq(request.closed_at.map(|at| at.naive_utc())),
+        ))
+        .execute(tx.conn)?;
+    if changed == 1 { Ok(()) } else { Err(Error::Stale) }
+}
+
+/// Takes the row's lock by an update that changes nothing, so that votes are counted one by one.
+pub fn lock(tx: &mut Tx<'_>, organisation: &OrganisationId, id: &RequestId) -> Result<Request, Error> {
+    diesel::update(requests::table.find(id).filter(requests::organisation_id.eq(organisation)))
+        .set(requests::version.eq(requests::version))
+        .execute(tx.conn)?;
+    get(tx.conn, organisation, id)
+}
+
+/// Pending requests whose time is over, oldest first.
+pub fn list_overdue(conn: &mut Conn, now: DateTime<Utc>, limit: i64) -> Result<Vec<Request>, Error> {
+    let rows = requests::table
+        .filter(requests::state.eq("pending"))
+        .filter(requests::expires_at.le(now.naive_utc()))
+        .order(requests::expires_at)
+        .limit(limit)
+        .select(Row::as_select())
+        .load(conn)?;
+    rows.into_iter().map(Row::parse).collect()
+}
+
+/// Adds a decision; a second one of the same person on the same version is refused.
+pub fn insert_decision(tx: &mut Tx<'_>, decision: &Decision) -> Result<(), Error> {
+    let row = DecisionRow {
+        id: decision.id.clone(),
+        request_id: decision.request_id.clone(),
+        version: decision.version.0,
+        maker_id: decision.maker_id.clone(),
+        checker_id: decision.checker_id.clone(),
+        verdict: decision.verdict.name().to_owned(),
+        comment: decision.comment.clone(),
+        decided_at: decision.at.naive_utc(),
+    };
+    match diesel::insert_into(decisions::table).values(row).execute(tx.conn) {
+        Err(e) if is_unique_violation(&e) => Err(Refusal::AlreadyVoted.into()),
+        other => Ok(other.map(drop)?),
+    }
+}
+
+/// The decisions on these requests, in the order they were made.
+pub fn list_decisions(conn: &mut Conn, ids: &[&RequestId]) -> Result<Vec<Decision>, Error> {
+    let rows = decisions::table
+        .filter(decisions::request_id.eq_any(ids.iter().map(|id| id.as_str())))
+        .order((decisions::decided_at, decisions::id))
+        .select(DecisionRow::as_select())
+        .load(conn)?;
+    rows.into_iter().map(DecisionRow::parse).collect()
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = requests)]
+struct Row {
+    id: RequestId,
+    organisation_id: OrganisationId,
+    kind: String,
+    payload: String,
+    maker_id: MemberId,
+    justification: String,
+    state: String,
+    version: i32,
+    approvals: i32,
+    approvals_needed: i32,
+    created_at: NaiveDateTime,
+    expires_at: NaiveDateTime,
+    closed_at: Option<NaiveDateTime>,
+}
+
+impl TryFrom<&Request> for Row {
+    type Error = Error;
+
+    fn try_from(r: &Request) -> Result<Self, Error> {
+        let payload = match &r.payload {
+            Payload::IssueKey(grant) => serde_json::to_string(grant).map_err(Error::internal)?,
+        };
+        Ok(Self {
+            id: r.id.clone(),
+            organisation_id: r.organisation_id.clone(),
+            kind: r.payload.kind().to_owned(),
+            payload,
+            maker_id: r.maker_id.clone(),
+            justification: r.justification.clone(),
+            state: r.state.name().to_owned(),
+            version: r.version.0,
+            approvals: r.approvals,
+            approvals_needed: r.approvals_needed,
+            created_at: r.created_at.naive_utc(),
+            expires_at: r.expires_at.naive_utc(),
+            closed_at: r.closed_at.map(|at| at.naive_utc()),
+        })
+    }
+}
+
+impl Row {
+    fn parse(self) -> Result<Request, Error> {
+        let corrupt = |what: &str| Error::internal(format!("request {}: {what}", self.id));
+        let payload = match self.kind.as_str() {
+            "issue_key" => {
+                let grant = serde_json::from_str(&self.payload).map_err(|e| corrupt(&e.to_string()))?;
+                Payload::IssueKey(grant)
+            }
+            other => return Err(corrupt(&format!("unknown kind {other}"))),
+        };
+        let state = self.state.parse().map_err(|()| corrupt("unknown state"))?;
+        Ok(Request {
+            id: self.id,
+            organisation_id: self.organisation_id,
+            payload,
+            maker_id: self.maker_id,
+            justification: self.justification,
+            state,
+            version: Version(self.version),
+            approvals: self.approvals,
+            approvals_needed: self.approvals_needed,
+            created_at: self.created_at.and_utc(),
+            expires_at: self.expires_at.and_utc(),
+            closed_at: self.closed_at.map(|at| at.and_utc()),
+        })
+    }
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = decisions)]
+struct DecisionRow {
+    id: DecisionId,
+    request_id: RequestId,
+    version: i32,
+    maker_id: MemberId,
+    checker_id: MemberId,
+    verdict: String,
+    comment: String,
+    decided_at: NaiveDateTime,
+}
+
+impl DecisionRow {
+    fn parse(self) -> Result<Decision, Error> {
+        let verdict = match self.verdict.as_str() {
+            "approve" => Verdict::Approve,
+            "reject" => Verdict::Reject,
+            other => return Err(Error::internal(format!("decision {}: unknown verdict {other}", self.id))),
+        };
+        Ok(Decision {
+            id: self.id,
+            request_id: self.request_id,
+            version: Version(self.version),
+            maker_id: self.maker_id,
+            checker_id: self.checker_id,
+            verdict,
+            comment: self.comment,
+            at: self.decided_at.and_utc(),
+        })
+    }
+}
