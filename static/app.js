@@ -160,7 +160,8 @@ function setUpTheme(button) {
     const label = `Theme: ${theme.name}`;
     button.setAttribute("aria-label", label);
     button.title = label;
-    $("use", button)?.setAttribute("href", `/static/icons.svg#${theme.icon}`);
+    const use = $("use", button);
+    use?.setAttribute("href", use.getAttribute("href").replace(/#.*/, `#${theme.icon}`));
     return themes.indexOf(theme);
   };
   show();

@@ -36,8 +36,7 @@ pub fn invite(tx: &mut Tx<'_>, new: &NewMember) -> Result<String, Error> {
     let member = add(tx, new)?;
     let token = random_token()?;
     members::insert_invitation(tx, &hash(&token), &member.id, tx.now + INVITATION_LIVES)?;
-    // The part behind # never reaches a log of ours or of a proxy.
-    let link = format!("{}/invitation#{token}", tx.site.public_url);
+    let link = format!("{}/invitation/{token}", tx.site.public_url);
     letters::invitation(tx, &member, &organisation, &link)?;
     Ok(link)
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::domain::audit::{Event, Who};
 use crate::domain::id::OrganisationId;
-use crate::domain::money::Currency;
+use crate::domain::money::{Currency, Money};
 use crate::domain::organisation::Organisation;
 use crate::domain::refusal::Refusal;
 use crate::domain::text::parse_line;
@@ -57,4 +57,20 @@ pub fn create(tx: &mut Tx<'_>, new: &NewOrganisation) -> Result<OrganisationId, 
         detail: json!({ "name": organisation.name, "currency": currency.as_str() }),
     });
     Ok(organisation.id)
+}
+
+/// Puts money into an organisation's wallet from outside the system.
+pub fn fund(tx: &mut Tx<'_>, id: &OrganisationId, amount: &str) -> Result<(), Error> {
+    let currency = organisations::get(tx.conn, id)?.currency;
+    let amount =
+        Money::parse(amount, currency).map_err(|e| Refusal::Invalid(e.sentence().to_owned()))?;
+    wallets::credit(tx, id, amount.minor())?;
+    tx.audit(Event {
+        organisation_id: Some(id.clone()),
+        who: Who::Command,
+        action: "wallet.funded",
+        subject_id: Some(id.to_string()),
+        detail: json!({ "amount": amount.plain(), "currency": currency.as_str() }),
+    });
+    Ok(())
 }

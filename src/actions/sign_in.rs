@@ -8,12 +8,16 @@ use crate::domain::audit::{Event, Who};
 use crate::domain::member::{Actor, Member, Origin};
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
-use crate::store::{Tx, throttle};
+use crate::store::{Tx, sessions, throttle};
 
 /// Ten wrong passwords shut an account's sign-in for half an hour (PCI DSS 8.3.4); sessions go on.
 const PER_ACCOUNT: throttle::Limit = throttle::Limit { failures: 10, pause: TimeDelta::minutes(30) };
 /// A hundred failures shut an address out: enough for an office behind one, not for a guesser.
 const PER_ADDRESS: throttle::Limit = throttle::Limit { failures: 100, pause: TimeDelta::minutes(15) };
+/// Without a request for so long, a session has ended (PCI DSS 8.2.8).
+pub const SESSION_IDLE: TimeDelta = TimeDelta::minutes(15);
+/// So long after sign-in a session ends whatever happens (NIST SP 800-63B-4).
+pub const SESSION_LIVES: TimeDelta = TimeDelta::hours(12);
 /// How long counts are kept.
 const REMEMBERED: TimeDelta = TimeDelta::days(1);
 
@@ -53,9 +57,11 @@ pub fn ended(tx: &mut Tx<'_>, me: &Actor) {
     tx.audit(event(&me.member, Who::Member(Box::new(me.clone())), "session.ended"));
 }
 
-/// Forgets counts of long ago.
-pub fn sweep(tx: &mut Tx<'_>) -> Result<usize, Error> {
-    throttle::sweep(tx, tx.now - REMEMBERED)
+/// Forgets counts of long ago and sessions that have ended.
+pub fn sweep(tx: &mut Tx<'_>) -> Result<(), Error> {
+    throttle::sweep(tx, tx.now - REMEMBERED)?;
+    sessions::sweep(tx, tx.now - SESSION_IDLE, tx.now - SESSION_LIVES)?;
+    Ok(())
 }
 
 /// What an attempt counts against: the account, existing or not, and the address.

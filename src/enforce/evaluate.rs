@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::id::OrganisationId;
 use crate::domain::key::{Key, KeyStatus};
 
 /// What is asked of a key.
@@ -16,8 +15,8 @@ pub struct Call<'a> {
     pub ip: Option<IpAddr>,
     /// The permission it takes; none for calls any key may make.
     pub permission: Option<&'a str>,
-    /// The organisation the call names, if it names one.
-    pub organisation: Option<&'a OrganisationId>,
+    /// The organisation the call names, if it names one, as it stands in the URL.
+    pub organisation: Option<&'a str>,
 }
 
 /// Why a call is denied; the first reason in the order of the checks.
@@ -69,7 +68,7 @@ pub const CHECKS: &[Check] = &[
         call.permission.is_none_or(|slug| key.grant.permissions.contains(slug))
     }),
     (Denial::DistributorMismatch, |key, call| {
-        call.organisation.is_none_or(|organisation| *organisation == key.organisation_id)
+        call.organisation.is_none_or(|id| id.eq_ignore_ascii_case(key.organisation_id.as_str()))
     }),
 ];
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
 
-use super::schema::{keys, secrets};
+use super::schema::{key_usage, keys, secrets};
 use super::secrets::LiveSecret;
 use super::{Conn, Tx};
 use crate::domain::addresses::AllowedIps;
@@ -61,6 +61,58 @@ pub fn list(
         .order((keys::created_at.desc(), keys::id.desc()))
         .offset(offset)
         .limit(limit)
+        .select(Row::as_select())
+        .load::<Row>(conn)?;
+    rows.into_iter().map(Row::parse).collect()
+}
+
+/// Keys a maker has not revealed yet, oldest first.
+pub fn list_to_reveal(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    maker: &MemberId,
+    now: DateTime<Utc>,
+) -> Result<Vec<Key>, Error> {
+    let rows = listed(organisation, Listed::Live, now)
+        .filter(keys::maker_id.eq(maker.clone()))
+        .filter(keys::state.eq("approved"))
+        .order((keys::created_at, keys::id))
+        .limit(20)
+        .select(Row::as_select())
+        .load::<Row>(conn)?;
+    rows.into_iter().map(Row::parse).collect()
+}
+
+/// Keys that end before `until`, soonest first.
+pub fn list_expiring(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<Vec<Key>, Error> {
+    let rows = listed(organisation, Listed::Live, now)
+        .filter(keys::expires_at.lt(until.naive_utc()))
+        .order((keys::expires_at, keys::id))
+        .limit(20)
+        .select(Row::as_select())
+        .load::<Row>(conn)?;
+    rows.into_iter().map(Row::parse).collect()
+}
+
+/// Keys revealed before `since` that never made a call, oldest first.
+pub fn list_never_used(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    now: DateTime<Utc>,
+    since: DateTime<Utc>,
+) -> Result<Vec<Key>, Error> {
+    let used = key_usage::table.filter(key_usage::last_used_at.is_not_null()).select(key_usage::key_id);
+    let rows = listed(organisation, Listed::Live, now)
+        .filter(keys::state.eq("active"))
+        .filter(keys::created_at.lt(since.naive_utc()))
+        .filter(keys::id.ne_all(used))
+        .order((keys::created_at, keys::id))
+        .limit(20)
         .select(Row::as_select())
         .load::<Row>(conn)?;
     rows.into_iter().map(Row::parse).collect()

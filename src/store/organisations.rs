@@ -16,6 +16,11 @@ pub fn get(conn: &mut Conn, id: &OrganisationId) -> Result<Organisation, Error> 
     organisations::table.find(id).select(Row::as_select()).first(conn)?.parse()
 }
 
+/// How many organisations there are.
+pub fn count(conn: &mut Conn) -> Result<i64, Error> {
+    Ok(organisations::table.count().get_result(conn)?)
+}
+
 /// Adds an organisation.
 pub fn insert(tx: &mut Tx<'_>, organisation: &Organisation) -> Result<(), Error> {
     let row = Row {

@@ -107,6 +107,18 @@ pub fn mark_failed(
     Ok(())
 }
 
+/// True if a mail is due that nobody has taken.
+pub fn has_due(conn: &mut Conn, now: DateTime<Utc>) -> Result<bool, Error> {
+    let now = now.naive_utc();
+    let free = outbox::claimed_until.is_null().or(outbox::claimed_until.lt(now).assume_not_null());
+    let due = outbox::table
+        .filter(outbox::sent_at.is_null())
+        .filter(outbox::failed_at.is_null())
+        .filter(outbox::due_at.le(now))
+        .filter(free);
+    Ok(diesel::select(diesel::dsl::exists(due)).get_result(conn)?)
+}
+
 /// How many mails wait.
 pub fn count_waiting(conn: &mut Conn) -> Result<i64, Error> {
     let waiting = outbox::table.filter(outbox::sent_at.is_null()).filter(outbox::failed_at.is_null());

@@ -16,6 +16,8 @@ use crate::error::Error;
 pub struct LiveSecret {
     /// Its id.
     pub id: SecretId,
+    /// The last four characters.
+    pub last_four: String,
     #[diesel(column_name = hash)]
     raw_hash: Vec<u8>,
     confirmed_at: Option<NaiveDateTime>,

@@ -42,6 +42,14 @@ pub fn insert(tx: &mut Tx<'_>, holder: Holder, name: &str, balance: (i64, Curren
     Ok(())
 }
 
+/// Adds money to an organisation's wallet.
+pub fn credit(tx: &mut Tx<'_>, organisation: &OrganisationId, minor: i64) -> Result<(), Error> {
+    let wallet = wallets::table.filter(wallets::organisation_id.eq(organisation));
+    let changed =
+        diesel::update(wallet).set(wallets::balance.eq(wallets::balance + minor)).execute(tx.conn)?;
+    if changed == 1 { Ok(()) } else { Err(Error::NotFound) }
+}
+
 /// What an organisation's wallet holds.
 pub fn balance(conn: &mut Conn, organisation: &OrganisationId) -> Result<Money, Error> {
     let (minor, currency): (i64, Currency) = wallets::table

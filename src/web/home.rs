@@ -1,0 +1,104 @@
+//! The home page: the balance, what waits, and keys that need attention.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use askama::Template;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::State;
+use super::error::PageError;
+use super::page::{Frame, Nav, html_after_flash};
+use super::signed_in::SignedIn;
+use super::view::{key_url, request_url};
+use crate::domain::money::Money;
+use crate::domain::request::{Request, RequestState};
+use crate::store::{keys, members, requests, wallets};
+
+/// Keys that end within this time need attention.
+const SOON: TimeDelta = TimeDelta::days(30);
+/// Keys revealed longer ago than this and never used need attention.
+const UNUSED: TimeDelta = TimeDelta::days(7);
+/// Waiting requests shown; the inbox has the rest.
+const SHOWN: i64 = 5;
+
+#[derive(Template)]
+#[template(path = "home.html")]
+struct HomePage {
+    frame: Frame,
+    balance: Money,
+    active_keys: i64,
+    waiting: Vec<Waiting>,
+    /// My own pending requests.
+    mine: Vec<Waiting>,
+    to_reveal: Vec<Attention>,
+    attention: Vec<Attention>,
+}
+
+/// A request that waits.
+struct Waiting {
+    url: String,
+    title: String,
+    kind: &'static str,
+    maker: String,
+    at: DateTime<Utc>,
+}
+
+/// A key that somebody should look at, and since or until when.
+struct Attention {
+    url: String,
+    label: String,
+    what: &'static str,
+    at: DateTime<Utc>,
+}
+
+/// `GET /`
+pub(super) async fn show(state: Data<State>, me: SignedIn) -> Result<HttpResponse, PageError> {
+    let flash = me.flash;
+    let page = state.db.read(move |conn| load(conn, &me)).await?;
+    Ok(html_after_flash(&page, flash))
+}
+
+fn load(conn: &mut crate::store::Conn, me: &SignedIn) -> Result<HomePage, crate::error::Error> {
+    let (organisation, id, now) = (me.actor.organisation(), me.actor.id(), me.now);
+    let pending =
+        requests::Filter { states: &[RequestState::Pending], limit: 200, ..requests::Filter::default() };
+    let pending = requests::list(conn, organisation, pending)?;
+    let (mine, others): (Vec<_>, Vec<_>) = pending.into_iter().partition(|request| request.maker_id == *id);
+    let makers: Vec<_> = mine.iter().chain(&others).map(|request| &request.maker_id).collect();
+    let names = members::names(conn, &makers)?;
+    let view = |request: &Request| Waiting {
+        url: request_url(request),
+        title: request.payload.title().to_owned(),
+        kind: request.payload.kind_name(),
+        maker: names
+            .iter()
+            .find(|(id, _)| *id == request.maker_id)
+            .map(|(_, name)| name.clone())
+            .unwrap_or_default(),
+        at: request.created_at,
+    };
+    let shown = usize::try_from(SHOWN).unwrap_or(usize::MAX);
+    let can_decide = me.actor.member.roles.checker;
+    let waiting = others.iter().take(if can_decide { shown } else { 0 }).map(view).collect();
+    let mine = mine.iter().take(shown).map(view).collect();
+    let key = |key: &crate::domain::key::Key, what, at| Attention {
+        url: key_url(key),
+        label: key.grant.label.clone(),
+        what,
+        at,
+    };
+    let to_reveal = keys::list_to_reveal(conn, organisation, id, now)?;
+    let expiring = keys::list_expiring(conn, organisation, now, now + SOON)?;
+    let unused = keys::list_never_used(conn, organisation, now, now - UNUSED)?;
+    let ends = expiring.iter().filter_map(|k| Some(key(k, "expires", k.expires_at?)));
+    let idle = unused.iter().map(|k| key(k, "never used since it was approved", k.created_at));
+    Ok(HomePage {
+        frame: Frame::load(conn, me, Nav::Home)?,
+        balance: wallets::balance(conn, organisation)?,
+        active_keys: keys::count(conn, organisation, keys::Listed::Live, now)?,
+        waiting,
+        mine,
+        to_reveal: to_reveal.iter().map(|k| key(k, "approved", k.created_at)).collect(),
+        attention: ends.chain(idle).collect(),
+    })
+}

@@ -1,0 +1,226 @@
+//! Settings → API keys: the lists, the request form, and a key's own page.
+
+mod form;
+mod show;
+
+pub(super) use form::{form, submit};
+pub(super) use show::{confirm, reveal, revoke, show_or_list as show};
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use askama::Template;
+use chrono::{DateTime, Utc};
+
+use super::State;
+use super::error::PageError;
+use super::outer::see_other;
+use super::page::{Frame, Nav, html_after_flash};
+use super::signed_in::SignedIn;
+use super::view::{Badge, Beside, GrantView, KeyView, Pager, ROWS, request_url};
+use crate::domain::id::{KeyId, MemberId};
+use crate::domain::key::{Key, Secret, Usage};
+use crate::domain::request::{Request, RequestState};
+use crate::error::Error;
+use crate::store::{Conn, keys, members, requests, secrets, usage};
+
+/// A tab of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tab {
+    Pending,
+    Active,
+    Expired,
+    Revoked,
+    Rejected,
+}
+
+impl Tab {
+    const ALL: [Self; 5] = [Self::Pending, Self::Active, Self::Expired, Self::Revoked, Self::Rejected];
+
+    fn slug(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Rejected => "rejected",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Active => "Active",
+            Self::Expired => "Expired",
+            Self::Revoked => "Revoked",
+            Self::Rejected => "Rejected",
+        }
+    }
+
+    fn find(slug: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tab| tab.slug() == slug)
+    }
+
+    /// Which keys it shows, if it shows keys.
+    fn keys(self) -> Option<keys::Listed> {
+        match self {
+            Self::Active => Some(keys::Listed::Live),
+            Self::Expired => Some(keys::Listed::Expired),
+            Self::Revoked => Some(keys::Listed::Revoked),
+            Self::Pending | Self::Rejected => None,
+        }
+    }
+
+    /// Which requests it shows, if it shows requests.
+    fn requests(self) -> Option<RequestState> {
+        match self {
+            Self::Pending => Some(RequestState::Pending),
+            Self::Rejected => Some(RequestState::Rejected),
+            Self::Active | Self::Expired | Self::Revoked => None,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "keys/list.html")]
+struct ListPage {
+    frame: Frame,
+    tab: Tab,
+    counts: Vec<(Tab, i64)>,
+    keys: Vec<KeyView>,
+    requests: Vec<RequestRow>,
+    pager: Pager,
+}
+
+/// A request as a row of the tabs *pending* and *rejected*.
+struct RequestRow {
+    url: String,
+    badge: Badge,
+    grant: GrantView,
+    maker: String,
+    own: bool,
+    created_at: DateTime<Utc>,
+    /// Who rejected it, when and why.
+    rejected: Option<(String, DateTime<Utc>, String)>,
+}
+
+/// `GET /settings/api-keys`
+pub(super) async fn index(me: SignedIn) -> HttpResponse {
+    drop(me);
+    std::future::ready(see_other("/settings/api-keys/active")).await
+}
+
+/// `GET /settings/api-keys/{tab}`
+async fn list(state: &Data<State>, me: SignedIn, tab: Tab, asked: Option<i64>) -> Result<HttpResponse, PageError> {
+    let flash = me.flash;
+    let catalogue = state.db.site().catalogue.clone();
+    let page = state
+        .db
+        .read(move |conn| {
+            let frame = Frame::load(conn, &me, Nav::Keys)?;
+            let counts = Tab::ALL.into_iter().map(|tab| Ok((tab, count(conn, &me, tab)?)));
+            let counts = counts.collect::<Result<Vec<_>, Error>>()?;
+            let total = counts.iter().find(|(other, _)| *other == tab).map_or(0, |(_, n)| *n);
+            let pager = Pager::new(asked, total);
+            let beside = (&catalogue, frame.organisation.currency);
+            let keys = match tab.keys() {
+                Some(which) => key_rows(conn, &me, (which, pager), beside)?,
+                None => Vec::new(),
+            };
+            let requests = match tab.requests() {
+                Some(state) => request_rows(conn, &me, (state, pager), beside)?,
+                None => Vec::new(),
+            };
+            Ok(ListPage { frame, tab, counts, keys, requests, pager })
+        })
+        .await?;
+    Ok(html_after_flash(&page, flash))
+}
+
+fn count(conn: &mut Conn, me: &SignedIn, tab: Tab) -> Result<i64, Error> {
+    let organisation = me.actor.organisation();
+    match (tab.keys(), tab.requests()) {
+        (Some(which), _) => keys::count(conn, organisation, which, me.now),
+        (None, Some(state)) => requests::count(conn, organisation, of_keys(&[state])),
+        (None, None) => Ok(0),
+    }
+}
+
+fn of_keys(states: &[RequestState]) -> requests::Filter<'_> {
+    requests::Filter { states, kind: Some("issue_key"), ..requests::Filter::default() }
+}
+
+type Site<'a> = (&'a crate::domain::catalogue::Catalogue, crate::domain::money::Currency);
+
+fn key_rows(
+    conn: &mut Conn,
+    me: &SignedIn,
+    (which, pager): (keys::Listed, Pager),
+    (catalogue, currency): Site<'_>,
+) -> Result<Vec<KeyView>, Error> {
+    let found = keys::list(conn, me.actor.organisation(), (which, me.now), (pager.offset(), ROWS))?;
+    let ids: Vec<&KeyId> = found.iter().map(|key| &key.id).collect();
+    let secrets = secrets::of_keys(conn, &ids)?;
+    let usage = usage::list(conn, &ids)?;
+    let names = names(conn, found.iter().flat_map(people))?;
+    let beside = Beside { catalogue, currency, now: me.now, names: &|id| name(&names, id) };
+    let view = |key: &Key| {
+        let own: Vec<&Secret> = secrets.iter().filter(|secret| secret.key_id == key.id).collect();
+        let used = usage.iter().find(|(id, _)| *id == key.id).map_or_else(Usage::default, |(_, usage)| *usage);
+        KeyView::new(key, &own, used, &beside)
+    };
+    Ok(found.iter().map(view).collect())
+}
+
+fn request_rows(
+    conn: &mut Conn,
+    me: &SignedIn,
+    (state, pager): (RequestState, Pager),
+    (catalogue, currency): Site<'_>,
+) -> Result<Vec<RequestRow>, Error> {
+    let filter = requests::Filter {
+        newest_first: state != RequestState::Pending,
+        offset: pager.offset(),
+        limit: ROWS,
+        ..of_keys(std::slice::from_ref(&state))
+    };
+    let found = requests::list(conn, me.actor.organisation(), filter)?;
+    let ids: Vec<_> = found.iter().map(|request| &request.id).collect();
+    let decisions = requests::list_decisions(conn, &ids)?;
+    let checkers = decisions.iter().map(|decision| &decision.checker_id);
+    let names = names(conn, found.iter().map(|request| &request.maker_id).chain(checkers))?;
+    let view = |request: &Request| {
+        let last = decisions.iter().rfind(|decision| decision.request_id == request.id);
+        Some(RequestRow {
+            url: request_url(request),
+            badge: request.state.into(),
+            grant: GrantView::new(request.payload.grant()?, catalogue, currency),
+            maker: name(&names, &request.maker_id),
+            own: request.maker_id == *me.actor.id(),
+            created_at: request.created_at,
+            rejected: last
+                .filter(|_| request.state == RequestState::Rejected)
+                .map(|decision| (name(&names, &decision.checker_id), decision.at, decision.comment.clone())),
+        })
+    };
+    Ok(found.iter().filter_map(view).collect())
+}
+
+/// The members a key names.
+fn people(key: &Key) -> Vec<&MemberId> {
+    let revoker = match &key.state {
+        crate::domain::key::KeyState::Revoked { by, .. } => by.as_ref(),
+        _ => None,
+    };
+    std::iter::once(&key.maker_id).chain(revoker).collect()
+}
+
+fn names<'a>(
+    conn: &mut Conn,
+    ids: impl Iterator<Item = &'a MemberId>,
+) -> Result<Vec<(MemberId, String)>, Error> {
+    members::names(conn, &ids.collect::<Vec<_>>())
+}
+
+fn name(names: &[(MemberId, String)], id: &MemberId) -> String {
+    names.iter().find(|(known, _)| known == id).map_or_else(|| "somebody".to_owned(), |(_, name)| name.clone())
+}

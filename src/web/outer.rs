@@ -1,0 +1,124 @@
+//! What goes round every answer: an id, security headers, one log line, and a net for panics.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error as ActixError, HttpResponse};
+
+use super::State;
+use super::context::Context;
+use super::error::{PageError, forbidden_origin};
+use crate::error::Error;
+
+const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; \
+    connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; object-src 'none'; \
+    require-trusted-types-for 'script'";
+
+/// Headers of every answer, errors included.
+const HEADERS: &[(&str, &str)] = &[
+    ("content-security-policy", CSP),
+    ("x-content-type-options", "nosniff"),
+    // Not `no-referrer`: browsers would then send `Origin: null` with our own forms.
+    ("referrer-policy", "same-origin"),
+    (
+        "permissions-policy",
+        "camera=(), microphone=(), geolocation=(), payment=(), usb=(), \
+         publickey-credentials-get=(self), publickey-credentials-create=(self)",
+    ),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cross-origin-embedder-policy", "require-corp"),
+    ("x-frame-options", "DENY"),
+];
+
+/// The outermost layer.
+pub(super) async fn wrap(
+    req: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, ActixError> {
+    let context = Context::new(&req);
+    let secure = req.app_data::<Data<State>>().is_some_and(|state| state.settings.secure);
+    let (method, started) = (req.method().clone(), std::time::Instant::now());
+    let id = context.request_id.clone();
+    let result = context.scope(survive(next.call(req))).await;
+    match result {
+        Ok(mut res) => {
+            let route = res.request().match_pattern().unwrap_or_else(|| "none".to_owned());
+            tracing::info!(
+                request_id = id, %method, route, status = res.status().as_u16(),
+                ms = started.elapsed().as_millis(), "answered"
+            );
+            dress(res.headers_mut(), &id, secure);
+            Ok(res)
+        }
+        Err(e) => {
+            let mut res = e.error_response();
+            tracing::info!(request_id = id, %method, status = res.status().as_u16(), "answered with an error");
+            dress(res.headers_mut(), &id, secure);
+            Err(InternalError::from_response(e, res).into())
+        }
+    }
+}
+
+/// Refuses unsafe requests that a page of another site sent (Fetch Metadata, or Origin where a
+/// browser lacks it). Forms carry a token besides.
+pub(super) async fn same_site_only(
+    req: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, ActixError> {
+    let origin = req.app_data::<Data<State>>().map(|state| state.settings.origin.clone()).unwrap_or_default();
+    if req.method().is_safe() || is_same_site(req.headers(), &origin) {
+        next.call(req).await
+    } else {
+        Err(forbidden_origin().into())
+    }
+}
+
+fn is_same_site(headers: &HeaderMap, own: &str) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return site == "same-origin" || site == "none";
+    }
+    match headers.get(header::ORIGIN).map(HeaderValue::to_str) {
+        None => true,
+        Some(Ok(origin)) => origin == own,
+        Some(Err(_)) => false,
+    }
+}
+
+/// Turns a panic into an error, so that the connection gets an answer.
+async fn survive<T>(future: impl Future<Output = Result<T, ActixError>>) -> Result<T, ActixError> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        polled.unwrap_or_else(|_| Poll::Ready(Err(PageError::from(Error::internal("a handler panicked")).into())))
+    })
+    .await
+}
+
+fn dress(headers: &mut HeaderMap, request_id: &str, secure: bool) {
+    for (name, value) in HEADERS {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    if secure {
+        let year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
+    }
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+}
+
+/// An empty answer that leads elsewhere.
+pub(super) fn see_other(location: &str) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((header::LOCATION, location)).finish()
+}

@@ -1,0 +1,272 @@
+//! The checker's inbox and the review page.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path, Query};
+use askama::Template;
+use chrono::{DateTime, Utc};
+
+use super::State;
+use super::error::PageError;
+use super::page::{Flash, Frame, Nav, html, html_after_flash, redirect_with};
+use super::signed_in::{Post, SignedIn};
+use super::story::Story;
+use super::view::{Badge, GrantView, Pager, ROWS, key_url, request_url};
+use crate::actions;
+use crate::domain::id::RequestId;
+use crate::domain::policy;
+use crate::domain::refusal::Refusal;
+use crate::domain::request::{Request, RequestState};
+use crate::domain::risk::Risk;
+use crate::domain::text::parse_note;
+use crate::error::Error;
+use crate::store::{keys, members, requests, secrets};
+
+const CLOSED: &[RequestState] = &[
+    RequestState::Approved,
+    RequestState::Rejected,
+    RequestState::Withdrawn,
+    RequestState::Expired,
+    RequestState::Void,
+];
+
+#[derive(Template)]
+#[template(path = "requests/list.html")]
+struct ListPage {
+    frame: Frame,
+    closed: bool,
+    pending_count: i64,
+    closed_count: i64,
+    rows: Vec<Row>,
+    pager: Pager,
+    kind: String,
+}
+
+struct Row {
+    url: String,
+    title: String,
+    kind: &'static str,
+    maker: String,
+    own: bool,
+    badge: Badge,
+    risks: Vec<Risk>,
+    created_at: DateTime<Utc>,
+    closed_at: Option<DateTime<Utc>>,
+}
+
+#[derive(serde::Deserialize)]
+pub(super) struct ListQuery {
+    state: Option<String>,
+    kind: Option<String>,
+    page: Option<i64>,
+}
+
+/// `GET /requests`
+pub(super) async fn list(
+    state: Data<State>,
+    me: SignedIn,
+    query: Query<ListQuery>,
+) -> Result<HttpResponse, PageError> {
+    let flash = me.flash;
+    let catalogue = state.db.site().catalogue.clone();
+    let page = state
+        .db
+        .read(move |conn| {
+            let frame = Frame::load(conn, &me, Nav::Requests)?;
+            let organisation = me.actor.organisation();
+            let closed = query.state.as_deref() == Some("closed");
+            let kind = query.kind.as_deref().filter(|kind| !kind.is_empty());
+            let filter = |states| requests::Filter { states, kind, ..requests::Filter::default() };
+            let pending_count = requests::count(conn, organisation, filter(&[RequestState::Pending]))?;
+            let closed_count = requests::count(conn, organisation, filter(CLOSED))?;
+            let pager = Pager::new(query.page, if closed { closed_count } else { pending_count });
+            let filter = requests::Filter {
+                newest_first: closed,
+                offset: pager.offset(),
+                limit: ROWS,
+                ..filter(if closed { CLOSED } else { &[RequestState::Pending] })
+            };
+            let found = requests::list(conn, organisation, filter)?;
+            let makers: Vec<_> = found.iter().map(|request| &request.maker_id).collect();
+            let names = members::names(conn, &makers)?;
+            let currency = frame.organisation.currency;
+            let row = |request: &Request| Row {
+                url: request_url(request),
+                title: request.payload.title().to_owned(),
+                kind: request.payload.kind_name(),
+                maker: names
+                    .iter()
+                    .find(|(id, _)| *id == request.maker_id)
+                    .map(|(_, name)| name.clone())
+                    .unwrap_or_default(),
+                own: request.maker_id == *me.actor.id(),
+                badge: request.state.into(),
+                risks: request
+                    .payload
+                    .grant()
+                    .map(|grant| GrantView::new(grant, &catalogue, currency).risks)
+                    .unwrap_or_default(),
+                created_at: request.created_at,
+                closed_at: request.closed_at,
+            };
+            let rows = found.iter().map(row).collect();
+            let kind = kind.unwrap_or_default().to_owned();
+            Ok(ListPage { frame, closed, pending_count, closed_count, rows, pager, kind })
+        })
+        .await?;
+    Ok(html_after_flash(&page, flash))
+}
+
+#[derive(Template)]
+#[template(path = "requests/show.html")]
+struct ShowPage {
+    frame: Frame,
+    request: Request,
+    url: String,
+    badge: Badge,
+    grant: Option<GrantView>,
+    maker: String,
+    story: Story,
+    decision: DecisionBox,
+    key_url: Option<String>,
+    /// What was wrong with a rejection that came back.
+    reject_error: Option<String>,
+    comment: String,
+    reason: String,
+}
+
+/// What this member can do about this request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DecisionBox {
+    /// Approve or reject.
+    Decide,
+    /// Nothing but take it back: it is one's own.
+    Own,
+    /// Wait: one's own approval is already there.
+    Voted,
+    /// Look: the checker role is missing.
+    Look,
+    /// Nothing: it is closed, or its time is over.
+    Closed,
+}
+
+/// `GET /requests/{id}`
+pub(super) async fn show(
+    state: Data<State>,
+    me: SignedIn,
+    id: Path<String>,
+) -> Result<HttpResponse, PageError> {
+    let (id, flash) = (parse(&id)?, me.flash);
+    let page = load(&state, me, id, |_| ()).await?;
+    Ok(html_after_flash(&page, flash))
+}
+
+async fn load(
+    state: &State,
+    me: SignedIn,
+    id: RequestId,
+    change: impl FnOnce(&mut ShowPage) + Send + 'static,
+) -> Result<ShowPage, Error> {
+    let catalogue = state.db.site().catalogue.clone();
+    state
+        .db
+        .read(move |conn| {
+            let frame = Frame::load(conn, &me, Nav::Requests)?;
+            let request = requests::get(conn, me.actor.organisation(), &id)?;
+            let key = keys::find_of_request(conn, &id)?;
+            let secrets = key.as_ref().map(|key| secrets::list(conn, &key.id)).transpose()?;
+            let parts = key.as_ref().zip(secrets.as_deref());
+            let story = Story::load(conn, &request, parts)?.until(me.now);
+            let currency = frame.organisation.currency;
+            let mut page = ShowPage {
+                url: request_url(&request),
+                badge: request.state.into(),
+                grant: request.payload.grant().map(|grant| GrantView::new(grant, &catalogue, currency)),
+                maker: story.name(&request.maker_id),
+                decision: decision_box(&me, &request, &story),
+                key_url: key.as_ref().map(key_url),
+                frame,
+                request,
+                story,
+                reject_error: None,
+                comment: String::new(),
+                reason: String::new(),
+            };
+            change(&mut page);
+            Ok(page)
+        })
+        .await
+}
+
+fn decision_box(me: &SignedIn, request: &Request, story: &Story) -> DecisionBox {
+    if request.still_open(me.now).is_err() {
+        return DecisionBox::Closed;
+    }
+    let voted = story.decisions.iter().any(|decision| decision.checker_id == *me.actor.id());
+    match policy::may_decide(&me.actor, request) {
+        Err(Refusal::OwnRequest) => DecisionBox::Own,
+        Err(_) => DecisionBox::Look,
+        Ok(()) if voted => DecisionBox::Voted,
+        Ok(()) => DecisionBox::Decide,
+    }
+}
+
+/// `POST /requests/{id}/approve`
+pub(super) async fn approve(
+    state: Data<State>,
+    id: Path<String>,
+    post: Post,
+) -> Result<HttpResponse, PageError> {
+    let (id, seen, me) = (parse(&id)?, post.form.version()?, post.me.actor);
+    let comment = note(post.form.text("comment"))?;
+    let url = format!("/requests/{id}");
+    let approved = state
+        .db
+        .write(move |tx| {
+            actions::requests::approve(tx, &me, &id, seen, comment)?;
+            Ok(requests::get(tx.conn, me.organisation(), &id)?.state == RequestState::Approved)
+        })
+        .await?;
+    Ok(redirect_with(&url, if approved { Flash::Approved } else { Flash::Voted }))
+}
+
+/// `POST /requests/{id}/reject`
+pub(super) async fn reject(
+    state: Data<State>,
+    id: Path<String>,
+    post: Post,
+) -> Result<HttpResponse, PageError> {
+    let (id, seen) = (parse(&id)?, post.form.version()?);
+    let (me, request) = (post.me.actor.clone(), id.clone());
+    let reason = note(post.form.text("reason"))?;
+    let result = state.db.write(move |tx| actions::requests::reject(tx, &me, &request, seen, reason)).await;
+    match result {
+        Ok(()) => Ok(redirect_with(&format!("/requests/{id}"), Flash::Rejected)),
+        Err(Error::Refused(refusal @ Refusal::ReasonMissing)) => {
+            let page =
+                load(&state, post.me, id, move |page| page.reject_error = Some(refusal.to_string())).await?;
+            Ok(html(StatusCode::UNPROCESSABLE_ENTITY, &page))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// `POST /requests/{id}/withdraw`
+pub(super) async fn withdraw(
+    state: Data<State>,
+    id: Path<String>,
+    post: Post,
+) -> Result<HttpResponse, PageError> {
+    let (id, me) = (parse(&id)?, post.me.actor);
+    let url = format!("/requests/{id}");
+    state.db.write(move |tx| actions::requests::withdraw(tx, &me, &id)).await?;
+    Ok(redirect_with(&url, Flash::Withdrawn))
+}
+
+fn parse(id: &str) -> Result<RequestId, Error> {
+    id.parse().map_err(|_| Error::NotFound)
+}
+
+fn note(text: &str) -> Result<String, Refusal> {
+    parse_note(text).map_err(|e| Refusal::Invalid(e.to_owned()))
+}

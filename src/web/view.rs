@@ -1,0 +1,214 @@
+//! How domain things look on pages: badges, and a grant in words.
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::catalogue::Catalogue;
+use crate::domain::key::{Grant, Key, KeyStatus, Secret, Usage};
+use crate::domain::money::{Currency, Money};
+use crate::domain::request::{Request, RequestState};
+use crate::domain::risk::{self, Risk};
+
+/// A state as an icon and a word.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Badge {
+    /// The class `badge-…`.
+    pub(super) class: &'static str,
+    pub(super) icon: &'static str,
+    pub(super) word: &'static str,
+}
+
+impl From<KeyStatus> for Badge {
+    fn from(status: KeyStatus) -> Self {
+        let (icon, word) = match status {
+            KeyStatus::Approved => ("check", "Approved"),
+            KeyStatus::Active => ("check-circle", "Active"),
+            KeyStatus::Suspended => ("pause", "Suspended"),
+            KeyStatus::Expired => ("hourglass", "Expired"),
+            KeyStatus::Revoked => ("ban", "Revoked"),
+        };
+        Self { class: status.name(), icon, word }
+    }
+}
+
+impl From<RequestState> for Badge {
+    fn from(state: RequestState) -> Self {
+        let (icon, word) = match state {
+            RequestState::Pending => ("clock", "Pending"),
+            RequestState::Approved => ("check", "Approved"),
+            RequestState::Rejected => ("x-circle", "Rejected"),
+            RequestState::Withdrawn => ("undo", "Withdrawn"),
+            RequestState::Expired => ("hourglass", "Expired"),
+            RequestState::Void => ("undo", "Void"),
+        };
+        Self { class: state.name(), icon, word }
+    }
+}
+
+/// One permission as a tag.
+pub(super) struct PermissionTag {
+    pub(super) name: String,
+    pub(super) moves_money: bool,
+}
+
+/// A grant in words, for lists, the review page and the key page.
+pub(super) struct GrantView {
+    pub(super) label: String,
+    pub(super) api: String,
+    pub(super) system: Option<String>,
+    pub(super) environment: &'static str,
+    pub(super) contact: Option<String>,
+    pub(super) permissions: Vec<PermissionTag>,
+    pub(super) moves_money: bool,
+    /// With the currency; none means no limit.
+    pub(super) per_transaction: Option<String>,
+    pub(super) per_day: Option<String>,
+    /// Without the currency, for columns that name it.
+    pub(super) per_transaction_short: Option<String>,
+    pub(super) per_day_short: Option<String>,
+    /// Empty means any.
+    pub(super) addresses: Vec<String>,
+    pub(super) days: Option<i32>,
+    pub(super) risks: Vec<Risk>,
+}
+
+impl GrantView {
+    pub(super) fn new(grant: &Grant, catalogue: &Catalogue, currency: Currency) -> Self {
+        let api = catalogue.find(&grant.api);
+        let tag = |slug: &String| {
+            let known = api.and_then(|api| api.permission(slug));
+            PermissionTag {
+                name: known.map_or_else(|| slug.clone(), |permission| permission.name.clone()),
+                moves_money: known.is_some_and(|permission| permission.moves_money),
+            }
+        };
+        // In the order of the catalogue, which goes from harmless to powerful.
+        let rank = |slug: &String| api.map(|api| api.permissions.iter().position(|p| p.slug == **slug));
+        let mut slugs: Vec<_> = grant.permissions.iter().collect();
+        slugs.sort_by_key(|slug| rank(slug));
+        let permissions: Vec<_> = slugs.into_iter().map(tag).collect();
+        let money = |minor: Option<i64>| minor.map(|minor| Money::from_minor(minor, currency).to_string());
+        let short = |minor: Option<i64>| {
+            money(minor).map(|text| text.trim_start_matches(currency.as_str()).trim_start().to_owned())
+        };
+        Self {
+            label: grant.label.clone(),
+            api: api.map_or_else(|| grant.api.clone(), |api| api.name.clone()),
+            system: grant.system.clone(),
+            environment: grant.environment.as_str(),
+            contact: grant.contact_email.as_ref().map(ToString::to_string),
+            moves_money: permissions.iter().any(|tag| tag.moves_money),
+            permissions,
+            per_transaction: money(grant.max_transaction),
+            per_day: money(grant.max_daily),
+            per_transaction_short: short(grant.max_transaction),
+            per_day_short: short(grant.max_daily),
+            addresses: grant.allowed_ips.entries(),
+            days: grant.expires_in_days,
+            risks: risk::hints(grant, catalogue),
+        }
+    }
+
+    /// Where it is used: `Gateway, production`.
+    pub(super) fn place(&self) -> String {
+        match &self.system {
+            Some(system) => format!("{system}, {}", self.environment),
+            None => self.environment.to_owned(),
+        }
+    }
+}
+
+/// A key as a row of a list and the head of its page.
+pub(super) struct KeyView {
+    pub(super) url: String,
+    pub(super) badge: Badge,
+    pub(super) grant: GrantView,
+    /// `uwk_…a1B2`; none before the first reveal.
+    pub(super) masked: Option<String>,
+    pub(super) maker: String,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) expires_at: Option<DateTime<Utc>>,
+    pub(super) usage: Usage,
+    pub(super) revoked: Option<Revoked>,
+}
+
+/// When, by whom and why a key was revoked.
+pub(super) struct Revoked {
+    pub(super) at: DateTime<Utc>,
+    pub(super) by: String,
+    pub(super) reason: String,
+}
+
+/// What a [`KeyView`] is made of beside the key.
+pub(super) struct Beside<'a> {
+    pub(super) catalogue: &'a Catalogue,
+    pub(super) currency: Currency,
+    pub(super) now: DateTime<Utc>,
+    pub(super) names: &'a dyn Fn(&crate::domain::id::MemberId) -> String,
+}
+
+impl KeyView {
+    /// `secrets` are those of this key, newest first.
+    pub(super) fn new(key: &Key, secrets: &[&Secret], usage: Usage, beside: &Beside<'_>) -> Self {
+        use crate::domain::key::KeyState;
+        let prefix = beside.catalogue.find(&key.grant.api).map_or("key", |api| api.prefix.as_str());
+        let revoked = match &key.state {
+            KeyState::Revoked { at, by, reason } => Some(Revoked {
+                at: *at,
+                by: by.as_ref().map_or_else(|| "the key itself".to_owned(), beside.names),
+                reason: reason.clone(),
+            }),
+            KeyState::Approved | KeyState::Active | KeyState::Suspended => None,
+        };
+        Self {
+            url: key_url(key),
+            badge: key.status(beside.now).into(),
+            grant: GrantView::new(&key.grant, beside.catalogue, beside.currency),
+            masked: secrets.first().map(|secret| format!("{prefix}_…{}", secret.last_four)),
+            maker: (beside.names)(&key.maker_id),
+            created_at: key.created_at,
+            expires_at: key.expires_at,
+            usage,
+            revoked,
+        }
+    }
+}
+
+/// The address of a key's page.
+pub(super) fn key_url(key: &Key) -> String {
+    format!("/settings/api-keys/{}", key.id)
+}
+
+/// The address of a request's page.
+pub(super) fn request_url(request: &Request) -> String {
+    format!("/requests/{}", request.id)
+}
+
+/// A page of a long list: which one, and whether there are more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pager {
+    pub(super) page: i64,
+    pub(super) pages: i64,
+}
+
+/// Rows on one page of a list.
+pub(super) const ROWS: i64 = 50;
+
+impl Pager {
+    /// The pager for a list of `total` rows that was asked for page `asked`.
+    pub(super) fn new(asked: Option<i64>, total: i64) -> Self {
+        let pages = (total + ROWS - 1).div_euclid(ROWS).max(1);
+        Self { page: asked.unwrap_or(1).clamp(1, pages), pages }
+    }
+
+    pub(super) fn offset(self) -> i64 {
+        (self.page - 1) * ROWS
+    }
+
+    pub(super) fn previous(self) -> Option<i64> {
+        (self.page > 1).then_some(self.page - 1)
+    }
+
+    pub(super) fn next(self) -> Option<i64> {
+        (self.page < self.pages).then_some(self.page + 1)
+    }
+}

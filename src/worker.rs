@@ -1,0 +1,149 @@
+//! What happens as time passes: mails leave, requests expire, usage is written down, old rows go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lettre::message::Mailbox;
+
+use crate::actions;
+use crate::enforce::KeyIndex;
+use crate::error::Error;
+use crate::mail::Mailer;
+use crate::store::outbox::{self, Claimed};
+use crate::store::{Db, requests};
+
+/// How often the loop looks for work.
+const TICK: Duration = Duration::from_secs(1);
+/// How often old rows are swept.
+const SWEEP_EVERY: TimeDelta = TimeDelta::minutes(10);
+/// Mails taken at a time.
+const BATCH: i64 = 10;
+/// How long a taken mail belongs to this node: longer than sending a whole batch can take.
+const LEASE: TimeDelta = TimeDelta::minutes(12);
+/// The wait after the first failure; it doubles up to an hour.
+const FIRST_WAIT: TimeDelta = TimeDelta::seconds(15);
+/// Attempts before a mail is given up, loudly: more than two days.
+const ATTEMPTS: i32 = 60;
+/// How long sent mails are kept.
+const KEEP_MAIL: TimeDelta = TimeDelta::days(30);
+
+/// Does what is due, once or in a loop.
+#[derive(Clone)]
+pub struct Worker {
+    /// The database.
+    pub db: Db,
+    /// The keys whose usage is written down.
+    pub index: Arc<KeyIndex>,
+    /// How mails leave.
+    pub mailer: Mailer,
+    /// Who they come from.
+    pub from: Mailbox,
+}
+
+impl Worker {
+    /// Does everything that is due now; gives how many things were done.
+    pub async fn run_once(&self) -> Result<usize, Error> {
+        let flushed = self.index.flush_usage(&self.db).await?;
+        let expired = self.expire_requests().await?;
+        Ok(flushed + expired + self.send_mails().await?)
+    }
+
+    /// Works until `stop` is told, then once more.
+    pub async fn run(self, mut stop: tokio::sync::watch::Receiver<bool>) {
+        let mut swept = self.db.clock().now();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let stopped = tokio::select! {
+                _ = ticks.tick() => false,
+                _ = stop.changed() => true,
+            };
+            self.report(self.run_once().await.map(drop));
+            let now = self.db.clock().now();
+            if now - swept >= SWEEP_EVERY || now < swept {
+                swept = now;
+                self.report(self.sweep().await);
+            }
+            if stopped {
+                return;
+            }
+        }
+    }
+
+    fn report(&self, result: Result<(), Error>) {
+        match result {
+            Ok(()) => (),
+            Err(Error::Internal(cause)) => {
+                tracing::error!(cause = format!("{cause:#}"), "background work failed; it is tried again");
+            }
+            Err(e) => tracing::warn!(cause = %e, "background work failed; it is tried again"),
+        }
+    }
+
+    /// Forgets what nobody needs any more.
+    pub async fn sweep(&self) -> Result<(), Error> {
+        self.db
+            .write(|tx| {
+                actions::sign_in::sweep(tx)?;
+                outbox::sweep(tx, tx.now - KEEP_MAIL)?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn expire_requests(&self) -> Result<usize, Error> {
+        let now = self.db.clock().now();
+        // Looked at first, because a write takes the one lock of SQLite.
+        if self.db.read(move |conn| requests::list_overdue(conn, now, 1)).await?.is_empty() {
+            return Ok(0);
+        }
+        self.db.write(actions::requests::expire_overdue).await
+    }
+
+    async fn send_mails(&self) -> Result<usize, Error> {
+        let mut sent = 0;
+        loop {
+            let now = self.db.clock().now();
+            if !self.db.read(move |conn| outbox::has_due(conn, now)).await? {
+                return Ok(sent);
+            }
+            let batch = self.db.write(|tx| outbox::claim(tx, BATCH, LEASE)).await?;
+            if batch.is_empty() {
+                return Ok(sent);
+            }
+            for claimed in batch {
+                sent += usize::from(self.send(claimed).await?);
+            }
+        }
+    }
+
+    /// Sends one mail outside any transaction, and writes down what became of it.
+    async fn send(&self, Claimed { letter, attempts }: Claimed) -> Result<bool, Error> {
+        let result = self.mailer.send(&self.from, &letter).await;
+        let id = letter.id;
+        let Err(failure) = result else {
+            self.db.write(move |tx| outbox::mark_sent(tx, &id)).await?;
+            return Ok(true);
+        };
+        let final_one = failure.permanent || attempts + 1 >= ATTEMPTS;
+        if final_one {
+            tracing::error!(mail = id, cause = %failure, "a mail is given up");
+        } else {
+            tracing::warn!(mail = id, cause = %failure, "a mail did not leave; it is tried again");
+        }
+        self.db
+            .write(move |tx| {
+                let next = if final_one { None } else { Some(next_attempt(tx.now, attempts)) };
+                outbox::mark_failed(tx, &id, &failure.message, next)
+            })
+            .await?;
+        Ok(false)
+    }
+}
+
+/// 15 s, 30 s, 1 min … 1 h after a failure.
+fn next_attempt(now: DateTime<Utc>, attempts: i32) -> DateTime<Utc> {
+    let doublings = u32::try_from(attempts.clamp(0, 8)).unwrap_or(8);
+    now + (FIRST_WAIT * 2_i32.pow(doublings)).min(TimeDelta::hours(1))
+}

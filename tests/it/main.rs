@@ -1,0 +1,16 @@
+//! One test binary; each file is one subject. Every test runs on a fresh database, SQLite or (with
+//! `TEST_DATABASE=postgres`) PostgreSQL.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    reason = "a failed assumption should stop the test"
+)]
+
+mod layers;
+mod requests;
+mod support;
