@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::domain::id::{KeyId, SecretId};
 use crate::domain::key::{Key, KeyState};
@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::store::keys::{self, KeySnapshot};
 use crate::store::secrets::LiveSecret;
 use crate::store::usage::Calls;
-use crate::store::{Db, usage};
+use crate::store::{Db, Pulse, usage};
 
 use super::usage::Counters;
 
@@ -56,6 +56,8 @@ struct Known {
 pub struct KeyIndex {
     by_hash: papaya::HashMap<SecretHash, Arc<Entry>>,
     known: Mutex<HashMap<KeyId, Known>>,
+    /// Whether other nodes are heard; none where there are no others.
+    pulse: OnceLock<Arc<Pulse>>,
 }
 
 impl KeyIndex {
@@ -65,12 +67,14 @@ impl KeyIndex {
         let told = Arc::clone(&index);
         // First listen, then read: a change in between arrives twice, and the older one is ignored.
         db.observe_keys(Arc::new(move |changes| changes.into_iter().for_each(|change| told.apply(change))));
+        if let Some(pulse) = db.follow_keys().map_err(Error::Internal)? {
+            let _ = index.pulse.set(pulse);
+        }
         index.read_all(db).await?;
         Ok(index)
     }
 
-    /// Reads every key again, and drops those that ended unheard.
-    pub async fn read_all(&self, db: &Db) -> Result<(), Error> {
+    async fn read_all(&self, db: &Db) -> Result<(), Error> {
         let mut after = None;
         loop {
             let from = after.clone();
@@ -88,7 +92,7 @@ impl KeyIndex {
 
     /// False if changes of other nodes may have gone unheard: then nothing is let through.
     pub fn is_fresh(&self) -> bool {
-        true
+        self.pulse.get().is_none_or(|pulse| pulse.is_alive())
     }
 
     /// How many secrets open something.

@@ -213,6 +213,16 @@ pub fn list_snapshots(
         .collect()
 }
 
+/// Keys that were revoked at `since` or later: they open nothing any more.
+pub fn list_revoked_since(conn: &mut Conn, since: DateTime<Utc>) -> Result<Vec<KeySnapshot>, Error> {
+    let rows = keys::table
+        .filter(keys::state.eq("revoked"))
+        .filter(keys::revoked_at.ge(since.naive_utc()))
+        .select(Row::as_select())
+        .load::<Row>(conn)?;
+    rows.into_iter().map(|row| Ok(KeySnapshot { key: row.parse()?, secrets: Vec::new() })).collect()
+}
+
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = keys)]
 struct Row {

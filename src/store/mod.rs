@@ -15,4 +15,4 @@ pub mod throttle;
 pub mod usage;
 pub mod wallets;
 
-pub use pool::{Conn, Db, Tx};
+pub use pool::{Conn, Db, Pulse, Tx};

@@ -12,5 +12,6 @@
 )]
 
 mod layers;
+mod mail;
 mod requests;
 mod support;

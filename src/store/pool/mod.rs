@@ -1,5 +1,6 @@
 //! The only place that knows which database it is: opening it, reading, and the one door for writes.
 
+mod follow;
 mod migrate;
 mod open;
 mod write;
@@ -16,6 +17,7 @@ use crate::error::Error;
 use crate::site::Site;
 use crate::store::keys::KeySnapshot;
 
+pub use follow::Pulse;
 use open::Opener;
 use write::Writer;
 
@@ -50,6 +52,7 @@ pub struct Db {
 }
 
 struct Inner {
+    opener: Opener,
     pool: Pool<Opener>,
     writer: Writer,
     shared: Arc<Shared>,
@@ -89,7 +92,7 @@ impl Db {
         let pool = opener.pool()?;
         let shared = Arc::new(Shared { clock, site, observer: OnceLock::new() });
         let writer = Writer::start(&opener, &pool, Arc::clone(&shared))?;
-        Ok(Self { inner: Arc::new(Inner { pool, writer, shared }) })
+        Ok(Self { inner: Arc::new(Inner { opener, pool, writer, shared }) })
     }
 
     /// Runs `work` on a blocking thread, outside any transaction. On SQLite it cannot write.

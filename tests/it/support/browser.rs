@@ -154,7 +154,7 @@ impl<'a> Browser<'a> {
     pub async fn send(&mut self, request: TestRequest) -> Page {
         let page = self.app.answer(request.to_request()).await;
         for line in page.headers.get_all(header::SET_COOKIE) {
-            let cookie = Cookie::parse(line.to_str().unwrap().to_owned()).unwrap();
+            let cookie = Cookie::parse_encoded(line.to_str().unwrap().to_owned()).unwrap();
             if cookie.max_age().is_some_and(|age| age.is_zero()) {
                 self.cookies.remove(cookie.name());
             } else {

@@ -1,0 +1,131 @@
+//! Hearing of keys that other nodes changed: LISTEN on PostgreSQL. SQLite has no other nodes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::connection::SimpleConnection as _;
+
+use super::open::Opener;
+use super::{Conn, Db, Shared};
+use crate::domain::id::KeyId;
+use crate::store::keys;
+
+/// How often the connection is asked what was heard.
+const POLL: Duration = Duration::from_millis(20);
+/// How often the connection is proved to be alive.
+const PROOF: Duration = Duration::from_secs(1);
+/// Without proof for so long, changes may have gone unheard.
+const DEAF_AFTER: Duration = Duration::from_secs(5);
+/// The wait before another attempt to connect.
+const RETRY: Duration = Duration::from_millis(500);
+/// Keys read at a time when everything is read again.
+const PAGE: i64 = 5_000;
+/// Clocks of nodes may differ by so much.
+const SKEW: TimeDelta = TimeDelta::minutes(5);
+
+/// When the feed of key changes was last known to be alive.
+#[derive(Debug)]
+pub struct Pulse {
+    began: Instant,
+    last_beat_ms: AtomicU64,
+}
+
+impl Pulse {
+    fn new() -> Self {
+        Self { began: Instant::now(), last_beat_ms: AtomicU64::new(0) }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn beat(&self) {
+        self.last_beat_ms.store(self.now_ms(), Ordering::Release);
+    }
+
+    /// False if key changes of other nodes may have gone unheard.
+    pub fn is_alive(&self) -> bool {
+        let silence = self.now_ms().saturating_sub(self.last_beat_ms.load(Ordering::Acquire));
+        u128::from(silence) < DEAF_AFTER.as_millis()
+    }
+}
+
+impl Db {
+    /// Starts to follow the key changes of other nodes; nothing on SQLite, where there are none.
+    pub fn follow_keys(&self) -> anyhow::Result<Option<Arc<Pulse>>> {
+        let opener = self.inner.opener.clone();
+        if matches!(opener, Opener::Sqlite(_)) {
+            return Ok(None);
+        }
+        let pulse = Arc::new(Pulse::new());
+        let (beating, shared) = (Arc::clone(&pulse), Arc::downgrade(&self.inner.shared));
+        std::thread::Builder::new()
+            .name("countersign-follower".to_owned())
+            .spawn(move || follow(&opener, &shared, &beating))
+            .context("starting the thread that follows key changes")?;
+        Ok(Some(pulse))
+    }
+}
+
+/// Follows for as long as the database handle lives, over every loss of the connection.
+fn follow(opener: &Opener, shared: &Weak<Shared>, pulse: &Pulse) {
+    let mut heard_until = shared.upgrade().map(|shared| shared.clock.now()).unwrap_or_default();
+    while shared.strong_count() > 0 {
+        if let Err(e) = follow_once(opener, shared, pulse, &mut heard_until) {
+            tracing::warn!(cause = format!("{e:#}"), "the feed of key changes was lost; connecting again");
+        }
+        std::thread::park_timeout(RETRY);
+    }
+}
+
+fn follow_once(
+    opener: &Opener,
+    shared: &Weak<Shared>,
+    pulse: &Pulse,
+    heard_until: &mut DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let mut conn = opener.writer()?;
+    // First listen, then read: what happens in between arrives twice.
+    conn.batch_execute("LISTEN countersign_keys")?;
+    catch_up(&mut conn, shared, *heard_until)?;
+    let mut proved = Instant::now();
+    pulse.beat();
+    while let Some(shared) = shared.upgrade() {
+        for id in heard(&mut conn)? {
+            let snapshot = keys::find_snapshot(&mut conn, &id)?;
+            shared.tell(snapshot.into_iter().collect());
+        }
+        if proved.elapsed() >= PROOF {
+            conn.batch_execute("SELECT 1")?;
+            proved = Instant::now();
+            *heard_until = shared.clock.now();
+            pulse.beat();
+        }
+        drop(shared);
+        std::thread::park_timeout(POLL);
+    }
+    Ok(())
+}
+
+/// Tells of every key, and of those revoked since the feed was last alive.
+fn catch_up(conn: &mut Conn, shared: &Weak<Shared>, since: DateTime<Utc>) -> anyhow::Result<()> {
+    let Some(shared) = shared.upgrade() else { return Ok(()) };
+    shared.tell(keys::list_revoked_since(conn, since - SKEW)?);
+    let mut after: Option<KeyId> = None;
+    loop {
+        let page = keys::list_snapshots(conn, after.as_ref(), PAGE)?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.key.id.clone());
+        shared.tell(page);
+    }
+}
+
+/// The keys that other nodes said they changed.
+fn heard(conn: &mut Conn) -> anyhow::Result<Vec<KeyId>> {
+    let Conn::Postgres(conn) = conn else { return Ok(Vec::new()) };
+    let said = conn.notifications_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(said.into_iter().filter_map(|notification| notification.payload.parse().ok()).collect())
+}
