@@ -15,6 +15,10 @@ const FILES: &[(&str, &str)] = &[
     ("icons.svg", "image/svg+xml"),
 ];
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "cargo speaks to build scripts through the environment"
+)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=migrations");
     println!("cargo::rerun-if-changed=static");
@@ -24,16 +28,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (name, kind) in FILES {
         let plain = root.join("static").join(name);
         let hash = prepare(&plain, &out.join(format!("{name}.gz")))?;
+        let (plain, gzip) = (literal(&plain)?, literal(&out.join(format!("{name}.gz")))?);
         writeln!(
             list,
             "Asset {{ name: {name:?}, kind: {kind:?}, hash: {hash:?}, \
-             plain: include_bytes!({plain:?}), gzip: include_bytes!({:?}) }},",
-            out.join(format!("{name}.gz"))
+             plain: include_bytes!({plain}), gzip: include_bytes!({gzip}) }},"
         )?;
     }
     list.push(']');
     fs::write(out.join("assets.rs"), list)?;
     Ok(())
+}
+
+/// A path as a Rust string literal.
+fn literal(path: &Path) -> Result<String, Box<dyn std::error::Error>> {
+    Ok(format!("{:?}", path.to_str().ok_or("the path of the project is not plain text")?))
 }
 
 /// Writes the compressed copy and returns the hash of the content.

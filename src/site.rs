@@ -5,7 +5,8 @@ use anyhow::Context as _;
 use crate::config::Config;
 use crate::domain::catalogue::Catalogue;
 
-const EMBEDDED: &[(&str, &str)] = &[("catalogue/wallet.toml", include_str!("../catalogue/wallet.toml"))];
+const EMBEDDED: &[(&str, &str)] =
+    &[("catalogue/wallet.toml", include_str!("../catalogue/wallet.toml"))];
 
 /// The public address and the catalogue of this installation.
 #[derive(Clone, Debug)]
@@ -23,22 +24,27 @@ impl Site {
             None => Catalogue::parse(EMBEDDED.iter().copied()),
             Some(dir) => {
                 let documents = read_documents(dir)?;
-                Catalogue::parse(documents.iter().map(|(name, text)| (name.as_str(), text.as_str())))
+                Catalogue::parse(
+                    documents.iter().map(|(name, text)| (name.as_str(), text.as_str())),
+                )
             }
         };
-        let catalogue = catalogue.map_err(|fault| anyhow::anyhow!("the catalogue is not usable: {fault}"))?;
+        let catalogue =
+            catalogue.map_err(|fault| anyhow::anyhow!("the catalogue is not usable: {fault}"))?;
         Ok(Self { public_url: config.public_url.origin().ascii_serialization(), catalogue })
     }
 }
 
 /// Every `.toml` file of a folder, by name.
 fn read_documents(dir: &std::path::Path) -> anyhow::Result<Vec<(String, String)>> {
-    let entries = std::fs::read_dir(dir).with_context(|| format!("reading CATALOGUE_DIR {}", dir.display()))?;
+    let entries = std::fs::read_dir(dir)
+        .with_context(|| format!("reading CATALOGUE_DIR {}", dir.display()))?;
     let mut documents = Vec::new();
     for entry in entries {
         let path = entry?.path();
         if path.extension().is_some_and(|end| end == "toml") {
-            let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            let text =
+                std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
             documents.push((path.display().to_string(), text));
         }
     }

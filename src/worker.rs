@@ -59,11 +59,11 @@ impl Worker {
                 _ = ticks.tick() => false,
                 _ = stop.changed() => true,
             };
-            self.report(self.run_once().await.map(drop));
+            Self::report(self.run_once().await.map(drop));
             let now = self.db.clock().now();
             if now - swept >= SWEEP_EVERY || now < swept {
                 swept = now;
-                self.report(self.sweep().await);
+                Self::report(self.sweep().await);
             }
             if stopped {
                 return;
@@ -71,11 +71,14 @@ impl Worker {
         }
     }
 
-    fn report(&self, result: Result<(), Error>) {
+    fn report(result: Result<(), Error>) {
         match result {
             Ok(()) => (),
             Err(Error::Internal(cause)) => {
-                tracing::error!(cause = format!("{cause:#}"), "background work failed; it is tried again");
+                tracing::error!(
+                    cause = format!("{cause:#}"),
+                    "background work failed; it is tried again"
+                );
             }
             Err(e) => tracing::warn!(cause = %e, "background work failed; it is tried again"),
         }

@@ -46,7 +46,8 @@ pub fn reveal(tx: &mut Tx<'_>, me: &Actor, id: &KeyId) -> Result<(Key, PlainSecr
     }
     let replaced = secrets::end_unsaved(tx, id)?;
     let prefix = tx.site.catalogue.find(&key.grant.api).map(|api| api.prefix.clone());
-    let prefix = prefix.ok_or_else(|| Error::internal(format!("{} left the catalogue", key.grant.api)))?;
+    let prefix =
+        prefix.ok_or_else(|| Error::internal(format!("{} left the catalogue", key.grant.api)))?;
     let plain = PlainSecret::mint(&prefix).map_err(Error::internal)?;
     let secret = Secret {
         id: SecretId::new(tx.new_id()),
@@ -87,7 +88,7 @@ pub fn revoke(
     me: &Actor,
     id: &KeyId,
     typed_label: &str,
-    reason: String,
+    reason: &str,
 ) -> Result<(), Error> {
     let key = keys::get(tx.conn, me.organisation(), id)?;
     policy::may_revoke(me)?;
@@ -97,11 +98,11 @@ pub fn revoke(
     if reason.is_empty() {
         return Err(Refusal::Invalid("Say why you revoke it.".to_owned()).into());
     }
-    let key = key.revoke(Some(me.id().clone()), reason.clone(), tx.now)?;
+    let key = key.revoke(Some(me.id().clone()), reason.to_owned(), tx.now)?;
     keys::update(tx, &key)?;
     secrets::end_all(tx, id)?;
     tx.audit(event(me, "key.revoked", &key, json!({ "reason": reason })));
-    letters::key_revoked(tx, &key, &me.member.name, &reason)?;
+    letters::key_revoked(tx, &key, &me.member.name, reason)?;
     keys::announce(tx, key)
 }
 

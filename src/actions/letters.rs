@@ -69,7 +69,11 @@ pub(super) fn request_approved(
 ) -> Result<(), Error> {
     let content = Content {
         subject: format!("Approved: {}", request.payload.title()),
-        opening: format!("{} approved your request for “{}”.", checker.member.name, request.payload.title()),
+        opening: format!(
+            "{} approved your request for “{}”.",
+            checker.member.name,
+            request.payload.title()
+        ),
         facts: Vec::new(),
         closing: "Open the key's page and reveal it when you are ready to store it. It is shown once.",
         link: ("Reveal your key", format!("{}/settings/api-keys/{}", tx.site.public_url, key.id)),
@@ -86,7 +90,11 @@ pub(super) fn request_rejected(
 ) -> Result<(), Error> {
     let content = Content {
         subject: format!("Rejected: {}", request.payload.title()),
-        opening: format!("{} rejected your request for “{}”.", checker.member.name, request.payload.title()),
+        opening: format!(
+            "{} rejected your request for “{}”.",
+            checker.member.name,
+            request.payload.title()
+        ),
         facts: vec![("Reason", reason.to_owned())],
         closing: "You can send a new request that takes the reason into account.",
         link: ("See the request", request_link(tx, request)),
@@ -98,7 +106,10 @@ pub(super) fn request_rejected(
 pub(super) fn request_expired(tx: &mut Tx<'_>, request: &Request) -> Result<(), Error> {
     let content = Content {
         subject: format!("Expired: {}", request.payload.title()),
-        opening: format!("Nobody decided your request for “{}” within 14 days.", request.payload.title()),
+        opening: format!(
+            "Nobody decided your request for “{}” within 14 days.",
+            request.payload.title()
+        ),
         facts: Vec::new(),
         closing: "If you still need the key, ask for it again and tell a checker.",
         link: ("See the request", request_link(tx, request)),
@@ -110,7 +121,10 @@ pub(super) fn request_expired(tx: &mut Tx<'_>, request: &Request) -> Result<(), 
 pub(super) fn key_revealed(tx: &mut Tx<'_>, key: &Key, maker: &Actor) -> Result<(), Error> {
     let content = Content {
         subject: format!("Revealed: {}", key.grant.label),
-        opening: format!("{} revealed the key “{}”. It works from now on.", maker.member.name, key.grant.label),
+        opening: format!(
+            "{} revealed the key “{}”. It works from now on.",
+            maker.member.name, key.grant.label
+        ),
         facts: Vec::new(),
         closing: "If that was not expected, revoke the key on its page; that takes effect at once.",
         link: ("See the key", key_link(tx, key)),
@@ -122,7 +136,10 @@ pub(super) fn key_revealed(tx: &mut Tx<'_>, key: &Key, maker: &Actor) -> Result<
 pub(super) fn key_revoked(tx: &mut Tx<'_>, key: &Key, by: &str, reason: &str) -> Result<(), Error> {
     let content = Content {
         subject: format!("Revoked: {}", key.grant.label),
-        opening: format!("{by} revoked the key “{}”. Calls with it are refused from now on.", key.grant.label),
+        opening: format!(
+            "{by} revoked the key “{}”. Calls with it are refused from now on.",
+            key.grant.label
+        ),
         facts: vec![("Reason", reason.to_owned())],
         closing: "A revoked key cannot be brought back. Ask for a new one if it is still needed.",
         link: ("See the key", key_link(tx, key)),
@@ -139,8 +156,14 @@ pub(super) fn invitation(
 ) -> Result<(), Error> {
     let content = Content {
         subject: format!("Join {}", organisation.name),
-        opening: format!("Hello {}, you are invited to join {} on Countersign.", member.name, organisation.name),
-        facts: vec![("Sign in as", member.email.to_string()), ("Your roles", member.roles.to_string())],
+        opening: format!(
+            "Hello {}, you are invited to join {} on Countersign.",
+            member.name, organisation.name
+        ),
+        facts: vec![
+            ("Sign in as", member.email.to_string()),
+            ("Your roles", member.roles.to_string()),
+        ],
         closing: "The link works once, for 24 hours. If you do not expect this, ignore it.",
         link: ("Choose a password", link.to_owned()),
     };
@@ -177,12 +200,19 @@ fn grant_facts(tx: &Tx<'_>, grant: &Grant, currency: Currency) -> Vec<(&'static 
     let names: Vec<_> =
         grant.permissions.iter().map(|slug| catalogue.permission_name(&grant.api, slug)).collect();
     let limit = |minor: Option<i64>| {
-        minor.map_or_else(|| "no limit".to_owned(), |minor| Money::from_minor(minor, currency).to_string())
+        minor.map_or_else(
+            || "no limit".to_owned(),
+            |minor| Money::from_minor(minor, currency).to_string(),
+        )
     };
-    let addresses =
-        if grant.allowed_ips.is_any() { "any address".to_owned() } else { grant.allowed_ips.to_string() };
-    let life =
-        grant.expires_in_days.map_or_else(|| "until revoked".to_owned(), |days| format!("{days} days"));
+    let addresses = if grant.allowed_ips.is_any() {
+        "any address".to_owned()
+    } else {
+        grant.allowed_ips.to_string()
+    };
+    let life = grant
+        .expires_in_days
+        .map_or_else(|| "until revoked".to_owned(), |days| format!("{days} days"));
     vec![
         ("Key", grant.label.clone()),
         ("Permissions", names.join(", ")),

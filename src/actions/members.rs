@@ -42,7 +42,11 @@ pub fn invite(tx: &mut Tx<'_>, new: &NewMember) -> Result<String, Error> {
 }
 
 /// The member an invitation is for, as long as it can be used.
-pub fn find_invited(conn: &mut Conn, token: &str, now: chrono::DateTime<chrono::Utc>) -> Result<Member, Error> {
+pub fn find_invited(
+    conn: &mut Conn,
+    token: &str,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<Member, Error> {
     members::find_invited(conn, &hash(token), now)?.ok_or_else(|| Refusal::InvitationOver.into())
 }
 
@@ -53,7 +57,12 @@ pub fn check_password(conn: &mut Conn, member: &Member, plain: &str) -> Result<(
 }
 
 /// Uses an invitation up and lets the member in with a password that was hashed before.
-pub fn accept(tx: &mut Tx<'_>, token: &str, password_hash: &str, origin: Origin) -> Result<Member, Error> {
+pub fn accept(
+    tx: &mut Tx<'_>,
+    token: &str,
+    password_hash: &str,
+    origin: Origin,
+) -> Result<Member, Error> {
     let member = find_invited(tx.conn, token, tx.now)?;
     if !members::use_invitation(tx, &hash(token))? {
         return Err(Refusal::InvitationOver.into());
@@ -63,7 +72,11 @@ pub fn accept(tx: &mut Tx<'_>, token: &str, password_hash: &str, origin: Origin)
 }
 
 /// Adds a member with a password at once, without an invitation: for the demo.
-pub fn add_active(tx: &mut Tx<'_>, new: &NewMember, password_hash: &str) -> Result<MemberId, Error> {
+pub fn add_active(
+    tx: &mut Tx<'_>,
+    new: &NewMember,
+    password_hash: &str,
+) -> Result<MemberId, Error> {
     let member = add(tx, new)?;
     let event = event(&member, Who::Command, "member.joined");
     Ok(activate(tx, member, password_hash, event)?.id)
@@ -84,7 +97,12 @@ fn add(tx: &mut Tx<'_>, new: &NewMember) -> Result<Member, Error> {
     Ok(member)
 }
 
-fn activate(tx: &mut Tx<'_>, member: Member, password_hash: &str, event: Event) -> Result<Member, Error> {
+fn activate(
+    tx: &mut Tx<'_>,
+    member: Member,
+    password_hash: &str,
+    event: Event,
+) -> Result<Member, Error> {
     members::activate(tx, &member.id, password_hash)?;
     tx.audit(event);
     Ok(Member { state: MemberState::Active, ..member })

@@ -30,7 +30,8 @@ pub struct NewOrganisation {
 pub fn create(tx: &mut Tx<'_>, new: &NewOrganisation) -> Result<OrganisationId, Error> {
     let invalid = |message: String| Error::from(Refusal::Invalid(message));
     let currency: Currency = new.currency.parse().map_err(invalid)?;
-    let digits = (1..=12).contains(&new.short_code.len()) && new.short_code.bytes().all(|b| b.is_ascii_digit());
+    let digits = (1..=12).contains(&new.short_code.len())
+        && new.short_code.bytes().all(|b| b.is_ascii_digit());
     if !digits {
         return Err(invalid(format!("{} is no short code: use 1 to 12 digits.", new.short_code)));
     }

@@ -9,7 +9,9 @@ use crate::domain::key::Grant;
 use crate::domain::member::{Actor, Role};
 use crate::domain::policy;
 use crate::domain::refusal::Refusal;
-use crate::domain::request::{Decision, Payload, Request, RequestState, Verdict, Version, WAITS_FOR};
+use crate::domain::request::{
+    Decision, Payload, Request, RequestState, Verdict, Version, WAITS_FOR,
+};
 use crate::error::Error;
 use crate::store::{Tx, members, organisations, requests};
 
@@ -17,7 +19,12 @@ use crate::store::{Tx, members, organisations, requests};
 const SWEEP: i64 = 200;
 
 /// Asks for a key and tells every checker who may decide.
-pub fn submit(tx: &mut Tx<'_>, me: &Actor, grant: Grant, justification: String) -> Result<RequestId, Error> {
+pub fn submit(
+    tx: &mut Tx<'_>,
+    me: &Actor,
+    grant: Grant,
+    justification: String,
+) -> Result<RequestId, Error> {
     policy::may_request(me)?;
     let organisation = organisations::get(tx.conn, me.organisation())?;
     let mut checkers = members::list_with_role(tx.conn, me.organisation(), Role::Checker)?;
@@ -53,13 +60,14 @@ pub fn approve(
     me: &Actor,
     id: &RequestId,
     seen: Version,
-    comment: String,
+    comment: &str,
 ) -> Result<(), Error> {
     let request = decidable(tx, me, id, seen)?;
-    decide(tx, me, &request, Verdict::Approve, comment.clone())?;
+    decide(tx, me, &request, Verdict::Approve, comment)?;
     let request = request.approve(tx.now)?;
     requests::update(tx, &request, seen)?;
-    let key = if request.state == RequestState::Approved { Some(carry_out(tx, &request)?) } else { None };
+    let key =
+        if request.state == RequestState::Approved { Some(carry_out(tx, &request)?) } else { None };
     let detail = json!({
         "version": seen.0, "approvals": request.approvals, "needed": request.approvals_needed,
         "comment": comment, "key": key.as_ref().map(|key| key.id.as_str()),
@@ -77,17 +85,22 @@ pub fn reject(
     me: &Actor,
     id: &RequestId,
     seen: Version,
-    reason: String,
+    reason: &str,
 ) -> Result<(), Error> {
     let request = decidable(tx, me, id, seen)?;
     if reason.is_empty() {
         return Err(Refusal::ReasonMissing.into());
     }
-    decide(tx, me, &request, Verdict::Reject, reason.clone())?;
+    decide(tx, me, &request, Verdict::Reject, reason)?;
     let request = request.reject(tx.now)?;
     requests::update(tx, &request, seen)?;
-    tx.audit(event(me, "request.rejected", &request, json!({ "version": seen.0, "reason": reason })));
-    letters::request_rejected(tx, &request, me, &reason)
+    tx.audit(event(
+        me,
+        "request.rejected",
+        &request,
+        json!({ "version": seen.0, "reason": reason }),
+    ));
+    letters::request_rejected(tx, &request, me, reason)
 }
 
 /// Takes one's own request back.
@@ -135,7 +148,7 @@ fn decide(
     me: &Actor,
     request: &Request,
     verdict: Verdict,
-    comment: String,
+    comment: &str,
 ) -> Result<(), Error> {
     let decision = Decision {
         id: DecisionId::new(tx.new_id()),
@@ -144,7 +157,7 @@ fn decide(
         maker_id: request.maker_id.clone(),
         checker_id: me.id().clone(),
         verdict,
-        comment,
+        comment: comment.to_owned(),
         at: tx.now,
     };
     requests::insert_decision(tx, &decision)
@@ -168,5 +181,9 @@ fn event(me: &Actor, action: &'static str, request: &Request, detail: serde_json
 }
 
 fn people(n: i32) -> String {
-    if n == 1 { "one active checker besides you".to_owned() } else { format!("{n} active checkers besides you") }
+    if n == 1 {
+        "one active checker besides you".to_owned()
+    } else {
+        format!("{n} active checkers besides you")
+    }
 }

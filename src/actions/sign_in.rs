@@ -11,9 +11,11 @@ use crate::error::Error;
 use crate::store::{Tx, sessions, throttle};
 
 /// Ten wrong passwords shut an account's sign-in for half an hour (PCI DSS 8.3.4); sessions go on.
-const PER_ACCOUNT: throttle::Limit = throttle::Limit { failures: 10, pause: TimeDelta::minutes(30) };
+const PER_ACCOUNT: throttle::Limit =
+    throttle::Limit { failures: 10, pause: TimeDelta::minutes(30) };
 /// A hundred failures shut an address out: enough for an office behind one, not for a guesser.
-const PER_ADDRESS: throttle::Limit = throttle::Limit { failures: 100, pause: TimeDelta::minutes(15) };
+const PER_ADDRESS: throttle::Limit =
+    throttle::Limit { failures: 100, pause: TimeDelta::minutes(15) };
 /// Without a request for so long, a session has ended (PCI DSS 8.2.8).
 pub const SESSION_IDLE: TimeDelta = TimeDelta::minutes(15);
 /// So long after sign-in a session ends whatever happens (NIST SP 800-63B-4).

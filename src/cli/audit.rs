@@ -33,7 +33,10 @@ pub(super) async fn verify(db: &Db) -> anyhow::Result<ExitCode> {
     if stored == head {
         return whole(&head);
     }
-    broken(&format!("the log ends at entry {}, but {} were written: the end was cut off", head.seq, stored.seq))
+    broken(&format!(
+        "the log ends at entry {}, but {} were written: the end was cut off",
+        head.seq, stored.seq
+    ))
 }
 
 /// Checks an exported chain.

@@ -42,9 +42,12 @@ pub(super) async fn demo(options: &Options, mut sources: Sources) -> anyhow::Res
     }
     drop(db);
     seed::seed(&config, &options.password).await?;
-    let served = serve::serve_on(listener, open(&config)?, &config, |url| welcome(url, options, &config)).await;
+    let served =
+        serve::serve_on(listener, open(&config)?, &config, |url| welcome(url, options, &config))
+            .await;
     if let Some(scratch) = scratch {
-        std::fs::remove_dir_all(&scratch).with_context(|| format!("removing {}", scratch.display()))?;
+        std::fs::remove_dir_all(&scratch)
+            .with_context(|| format!("removing {}", scratch.display()))?;
     }
     served
 }
@@ -55,7 +58,10 @@ fn prepare(mut sources: Sources) -> anyhow::Result<(Config, Option<PathBuf>)> {
     let scratch = if given.is_given("DATA_DIR") {
         None
     } else {
-        Some(std::env::temp_dir().join(format!("countersign-demo-{}", uuid::Uuid::new_v4().simple())))
+        Some(
+            std::env::temp_dir()
+                .join(format!("countersign-demo-{}", uuid::Uuid::new_v4().simple())),
+        )
     };
     let dir = scratch.clone().unwrap_or_else(|| given.data_dir.clone());
     create_private(&dir)?;
@@ -90,7 +96,9 @@ fn remove_old(file: &Path) -> anyhow::Result<()> {
 }
 
 fn path(path: &Path) -> anyhow::Result<String> {
-    path.to_str().map(str::to_owned).with_context(|| format!("{} is not plain text", path.display()))
+    path.to_str()
+        .map(str::to_owned)
+        .with_context(|| format!("{} is not plain text", path.display()))
 }
 
 fn welcome(url: &str, options: &Options, config: &Config) -> anyhow::Result<()> {

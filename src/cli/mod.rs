@@ -37,7 +37,7 @@ struct Settings {
     /// Config file (TOML); else ./countersign.toml or /etc/countersign/countersign.toml
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// sqlite://FILE or postgres://… [default: sqlite://countersign.db]
+    /// `sqlite://FILE` or `postgres://…` [default: `sqlite://countersign.db`]
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
     /// Address and port to listen on [default: 127.0.0.1:8080]
@@ -52,7 +52,7 @@ struct Settings {
     /// Private key (PEM)
     #[arg(long, global = true, value_name = "FILE")]
     tls_key: Option<String>,
-    /// smtp://user:password@host:port or smtps://…; without it mails are files in DATA_DIR/mail
+    /// `smtp://user:password@host:port` or `smtps://…`; without it mails are files in `DATA_DIR/mail`
     #[arg(long, global = true, value_name = "URL")]
     smtp_url: Option<String>,
     /// Sender of mails [default: countersign@localhost]
@@ -203,11 +203,15 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let config = Config::load(&sources)?;
             say(invite(&config, &org, (&email, name), &roles).await?)?;
         }
-        Command::Audit(AuditCommand::Verify { file: Some(file) }) => return audit::verify_file(&file),
+        Command::Audit(AuditCommand::Verify { file: Some(file) }) => {
+            return audit::verify_file(&file);
+        }
         Command::Audit(AuditCommand::Verify { file: None }) => {
             return audit::verify(&open(&Config::load(&sources)?)?).await;
         }
-        Command::Audit(AuditCommand::Export) => audit::export(&open(&Config::load(&sources)?)?).await?,
+        Command::Audit(AuditCommand::Export) => {
+            audit::export(&open(&Config::load(&sources)?)?).await?;
+        }
         Command::Config(ConfigCommand::Show) => {
             Config::load(&sources)?.show().into_iter().try_for_each(say)?;
         }
@@ -224,7 +228,9 @@ async fn invite(
 ) -> anyhow::Result<String> {
     let roles = roles.iter().map(|role| role.parse::<Role>().map_err(anyhow::Error::msg));
     let new = NewMember {
-        organisation_id: org.parse().with_context(|| format!("{org} is no id of an organisation"))?,
+        organisation_id: org
+            .parse()
+            .with_context(|| format!("{org} is no id of an organisation"))?,
         email: email.parse().map_err(anyhow::Error::msg)?,
         name,
         roles: roles.collect::<anyhow::Result<_>>()?,

@@ -92,6 +92,8 @@ pub(super) fn start_log(level: LevelFilter) {
     let _ = if std::io::stderr().is_terminal() {
         tracing::subscriber::set_global_default(log.with_target(false).finish())
     } else {
-        tracing::subscriber::set_global_default(log.json().flatten_event(true).with_ansi(false).finish())
+        tracing::subscriber::set_global_default(
+            log.json().flatten_event(true).with_ansi(false).finish(),
+        )
     };
 }

@@ -24,7 +24,9 @@ impl AllowedIps {
         nets.sort();
         nets.dedup();
         if nets.len() > LIST_MAX {
-            return Err(format!("List at most {LIST_MAX} addresses; use networks such as 10.0.0.0/24."));
+            return Err(format!(
+                "List at most {LIST_MAX} addresses; use networks such as 10.0.0.0/24."
+            ));
         }
         Ok(Self(nets))
     }
@@ -60,7 +62,10 @@ fn parse_net(word: &str) -> Result<IpNet, String> {
         Some(_) => word.parse::<IpNet>().ok(),
     };
     let Some(net) = net else {
-        return Err(format!("“{}” is not an IP address or a network such as 10.0.0.0/24.", clip(word)));
+        return Err(format!(
+            "“{}” is not an IP address or a network such as 10.0.0.0/24.",
+            clip(word)
+        ));
     };
     if let IpNet::V6(v6) = net
         && v6.addr().to_ipv4_mapped().is_some()
@@ -107,11 +112,22 @@ mod tests {
 
     #[test]
     fn lists_are_read_strictly_and_shown_canonically() {
-        let ips = AllowedIps::parse(" 192.168.1.100,10.0.0.5\n2001:db8::/32 10.0.0.5 ::ffff:1.2.3.4").unwrap();
+        let ips =
+            AllowedIps::parse(" 192.168.1.100,10.0.0.5\n2001:db8::/32 10.0.0.5 ::ffff:1.2.3.4")
+                .unwrap();
         assert_eq!(ips.to_string(), "1.2.3.4, 10.0.0.5, 192.168.1.100, 2001:db8::/32");
         assert_eq!(AllowedIps::parse(&ips.to_string()).unwrap(), ips);
         assert!(AllowedIps::parse(" , ").unwrap().is_any());
-        for text in ["010.0.0.1", "1.2.3", "1.2.3.4/33", "10.0.0.5/8", "::ffff:1.2.3.0/120", "x", "1.2.3.4:80", "fe80::1%eth0"] {
+        for text in [
+            "010.0.0.1",
+            "1.2.3",
+            "1.2.3.4/33",
+            "10.0.0.5/8",
+            "::ffff:1.2.3.0/120",
+            "x",
+            "1.2.3.4:80",
+            "fe80::1%eth0",
+        ] {
             assert!(AllowedIps::parse(text).is_err(), "{text:?}");
         }
     }

@@ -123,7 +123,10 @@ impl Entry {
     /// Says what is wrong with this entry as the successor of `head`, if anything is.
     pub fn check(&self, head: &Head) -> Result<(), String> {
         if Some(self.seq) != head.seq.checked_add(1) {
-            return Err(format!("entry {} follows entry {}: one is missing, doubled or moved", self.seq, head.seq));
+            return Err(format!(
+                "entry {} follows entry {}: one is missing, doubled or moved",
+                self.seq, head.seq
+            ));
         }
         if self.previous_hash != head.hash {
             return Err(format!("entry {} does not continue entry {}", self.seq, head.seq));
@@ -179,7 +182,10 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// Bytes from hexadecimal.
 pub fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    let digits = text
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
     if text.len().is_multiple_of(2) { digits.collect() } else { None }
 }
 
@@ -206,7 +212,9 @@ mod tests {
     }
 
     fn verdict(entries: &[Entry]) -> Result<Head, String> {
-        entries.iter().try_fold(Head::default(), |head, entry| entry.check(&head).map(|()| entry.head()))
+        entries
+            .iter()
+            .try_fold(Head::default(), |head, entry| entry.check(&head).map(|()| entry.head()))
     }
 
     #[test]
@@ -227,7 +235,10 @@ mod tests {
         assert!(spoil(&|e| drop(e.remove(2))).contains("entry 4 follows entry 2"));
         assert!(spoil(&|e| e.swap(1, 2)).contains("entry 3 follows entry 1"));
         assert!(spoil(&|e| e.insert(2, e[1].clone())).contains("entry 2 follows entry 2"));
-        assert!(spoil(&|e| e[2] = Entry { detail: "{}".to_owned(), ..e[2].clone() }.sealed()).contains("entry 4"));
+        assert!(
+            spoil(&|e| e[2] = Entry { detail: "{}".to_owned(), ..e[2].clone() }.sealed())
+                .contains("entry 4")
+        );
     }
 
     #[test]

@@ -57,7 +57,9 @@ pub struct Permission {
 
 impl Catalogue {
     /// Reads one TOML document per API and checks each; errors name the document and the fault.
-    pub fn parse<'a>(documents: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, String> {
+    pub fn parse<'a>(
+        documents: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, String> {
         let mut apis: Vec<Api> = Vec::new();
         for (name, text) in documents {
             let api: Api = toml::from_str(text).map_err(|e| format!("{name}: {e}"))?;
@@ -85,7 +87,9 @@ impl Catalogue {
 
     /// The name for people of a permission, or its slug if the catalogue has dropped it since.
     pub fn permission_name<'a>(&'a self, api: &str, slug: &'a str) -> &'a str {
-        self.find(api).and_then(|api| api.permission(slug)).map_or(slug, |found| found.name.as_str())
+        self.find(api)
+            .and_then(|api| api.permission(slug))
+            .map_or(slug, |found| found.name.as_str())
     }
 }
 
@@ -99,12 +103,16 @@ impl Api {
         let word = |s: &str| {
             !s.is_empty()
                 && s.len() <= 40
-                && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+                && s.bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
         };
         if !word(&self.slug) {
             return Err(format!("slug {:?}: use lower-case letters, digits, - and _", self.slug));
         }
-        if self.prefix.is_empty() || self.prefix.len() > 12 || !self.prefix.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        if self.prefix.is_empty()
+            || self.prefix.len() > 12
+            || !self.prefix.bytes().all(|b| b.is_ascii_alphanumeric())
+        {
             return Err(format!("prefix {:?}: use up to 12 letters and digits", self.prefix));
         }
         if self.permissions.is_empty() {
@@ -137,6 +145,8 @@ mod tests {
         assert!(fault("max_days = 3650", "max_days = 3").contains("expiry"));
         assert!(fault("read_balance", "Read Balance").contains("permission"));
         assert!(fault("summary", "sumary").contains("sumary"));
-        assert!(Catalogue::parse([("a", WALLET), ("b", WALLET)]).unwrap_err().contains("already used"));
+        assert!(
+            Catalogue::parse([("a", WALLET), ("b", WALLET)]).unwrap_err().contains("already used")
+        );
     }
 }

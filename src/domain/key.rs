@@ -177,7 +177,9 @@ impl Key {
     /// The key after a reveal; refused once it has ended or is suspended.
     pub fn reveal(self, now: DateTime<Utc>) -> Result<Self, Refusal> {
         match self.status(now) {
-            KeyStatus::Approved | KeyStatus::Active => Ok(Self { state: KeyState::Active, ..self }.bumped()),
+            KeyStatus::Approved | KeyStatus::Active => {
+                Ok(Self { state: KeyState::Active, ..self }.bumped())
+            }
             status @ (KeyStatus::Suspended | KeyStatus::Expired | KeyStatus::Revoked) => {
                 Err(Refusal::KeyEnded(status.name()))
             }
@@ -185,7 +187,12 @@ impl Key {
     }
 
     /// The key ended for good; by nobody means by its own bearer.
-    pub fn revoke(self, by: Option<MemberId>, reason: String, now: DateTime<Utc>) -> Result<Self, Refusal> {
+    pub fn revoke(
+        self,
+        by: Option<MemberId>,
+        reason: String,
+        now: DateTime<Utc>,
+    ) -> Result<Self, Refusal> {
         match self.state {
             KeyState::Revoked { .. } => Err(Refusal::KeyEnded("revoked already")),
             KeyState::Approved | KeyState::Active | KeyState::Suspended => {

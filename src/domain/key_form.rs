@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::addresses::AllowedIps;
 use super::catalogue::{Api, Catalogue};
 use super::key::Grant;
-use super::money::{Currency, Money};
+use super::money::{AmountError, Currency, Money};
 use super::text::{parse_line, parse_note};
 
 /// What was typed, kept as it was so that the form can be shown again.
@@ -78,9 +78,16 @@ impl KeyForm {
     }
 
     /// The grant and the justification, or every mistake at once.
-    pub fn parse(&self, catalogue: &Catalogue, currency: Currency) -> Result<(Grant, String), Vec<Mistake>> {
+    pub fn parse(
+        &self,
+        catalogue: &Catalogue,
+        currency: Currency,
+    ) -> Result<(Grant, String), Vec<Mistake>> {
         let Some(api) = catalogue.find(self.api.trim()) else {
-            return Err(vec![Mistake { field: "api", message: "Choose one of the APIs listed.".to_owned() }]);
+            return Err(vec![Mistake {
+                field: "api",
+                message: "Choose one of the APIs listed.".to_owned(),
+            }]);
         };
         let mut wrong = Mistakes::default();
         let label = wrong.keep("label", parse_line(&self.label));
@@ -129,22 +136,32 @@ impl KeyForm {
         Ok(chosen)
     }
 
-    fn read_limits(&self, api: &Api, currency: Currency, wrong: &mut Mistakes) -> (Option<i64>, Option<i64>) {
+    fn read_limits(
+        &self,
+        api: &Api,
+        currency: Currency,
+        wrong: &mut Mistakes,
+    ) -> (Option<i64>, Option<i64>) {
         let read = |text: &str| {
             if !api.money_limits && !text.trim().is_empty() {
                 return Err("This API has no money limits.");
             }
             optional(text, |text| {
-                let plain = without_thousands(text.trim()).ok_or("Enter an amount such as 100,000.00.")?;
-                Money::parse(&plain, currency).map(Money::minor).map_err(|e| e.sentence())
+                let plain =
+                    without_thousands(text.trim()).ok_or("Enter an amount such as 100,000.00.")?;
+                Money::parse(&plain, currency).map(Money::minor).map_err(AmountError::sentence)
             })
         };
-        let transaction = wrong.keep("max_transaction_amount", read(&self.max_transaction_amount)).flatten();
+        let transaction =
+            wrong.keep("max_transaction_amount", read(&self.max_transaction_amount)).flatten();
         let daily = wrong.keep("max_daily_volume", read(&self.max_daily_volume)).flatten();
         if let (Some(one), Some(day)) = (transaction, daily)
             && one > day
         {
-            wrong.add("max_transaction_amount", "One transaction cannot be larger than the whole day.");
+            wrong.add(
+                "max_transaction_amount",
+                "One transaction cannot be larger than the whole day.",
+            );
         }
         (transaction, daily)
     }
@@ -152,7 +169,11 @@ impl KeyForm {
     fn read_expiry(&self, api: &Api) -> Result<Option<i32>, String> {
         let text = self.expires_in_days.trim();
         if text.is_empty() {
-            return if api.expiry.never { Ok(None) } else { Err("Enter the number of days.".to_owned()) };
+            return if api.expiry.never {
+                Ok(None)
+            } else {
+                Err("Enter the number of days.".to_owned())
+            };
         }
         let range = 1..=api.expiry.max_days;
         let digits = text.bytes().all(|b| b.is_ascii_digit());
@@ -181,7 +202,8 @@ mod tests {
     use super::*;
 
     fn read(change: impl FnOnce(&mut KeyForm)) -> Result<(Grant, String), Vec<&'static str>> {
-        let catalogue = Catalogue::parse([("wallet", include_str!("../../catalogue/wallet.toml"))]).unwrap();
+        let catalogue =
+            Catalogue::parse([("wallet", include_str!("../../catalogue/wallet.toml"))]).unwrap();
         let mut form = KeyForm::blank(catalogue.find("wallet").unwrap());
         form.label = "Main store".to_owned();
         form.permissions = vec!["read_balance".to_owned()];
@@ -206,7 +228,11 @@ mod tests {
         .unwrap();
         assert_eq!((grant.max_transaction, grant.max_daily), (Some(10_000_000), Some(100_000_050)));
         for text in ["1,00", "1000,000", ",100", "1,000,", "1.000,00", "-5", "0", "1e5", "0.001"] {
-            assert_eq!(read(|f| f.max_daily_volume = text.to_owned()), Err(vec!["max_daily_volume"]), "{text}");
+            assert_eq!(
+                read(|f| f.max_daily_volume = text.to_owned()),
+                Err(vec!["max_daily_volume"]),
+                "{text}"
+            );
         }
     }
 
@@ -224,12 +250,21 @@ mod tests {
         })
         .unwrap_err();
         let all = [
-            "label", "contact_email", "environment", "permissions", "max_transaction_amount", "allowed_ips",
+            "label",
+            "contact_email",
+            "environment",
+            "permissions",
+            "max_transaction_amount",
+            "allowed_ips",
             "expires_in_days",
         ];
         assert_eq!(wrong, all);
         for days in ["0", "-1", "3651", "1.5", "+7", "99999999999"] {
-            assert_eq!(read(|f| f.expires_in_days = days.to_owned()), Err(vec!["expires_in_days"]), "{days}");
+            assert_eq!(
+                read(|f| f.expires_in_days = days.to_owned()),
+                Err(vec!["expires_in_days"]),
+                "{days}"
+            );
         }
         assert_eq!(read(|f| f.permissions.clear()), Err(vec!["permissions"]));
         assert_eq!(read(|f| f.api = "moon".to_owned()), Err(vec!["api"]));

@@ -87,7 +87,8 @@ impl FromIterator<Role> for Roles {
 
 impl fmt::Display for Roles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words: Vec<_> = Role::ALL.into_iter().filter(|role| self.has(*role)).map(Role::as_str).collect();
+        let words: Vec<_> =
+            Role::ALL.into_iter().filter(|role| self.has(*role)).map(Role::as_str).collect();
         f.write_str(&words.join(", "))
     }
 }

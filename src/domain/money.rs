@@ -5,7 +5,15 @@ use std::fmt;
 use super::id::stored_as_text;
 
 /// A currency by its ISO 4217 code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, diesel::expression::AsExpression, diesel::deserialize::FromSqlRow)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    diesel::expression::AsExpression,
+    diesel::deserialize::FromSqlRow,
+)]
 #[diesel(sql_type = diesel::sql_types::Text)]
 pub struct Currency(iso_currency::Currency);
 
@@ -91,10 +99,12 @@ impl Money {
         }
         let decimals = usize::try_from(currency.decimals()).unwrap_or(2);
         let (kept, rest) = fraction.split_at(fraction.len().min(decimals));
-        if rest.bytes().any(|b| b != b'0') || (s.contains('.') && fraction.len() > decimals.max(1)) {
+        if rest.bytes().any(|b| b != b'0') || (s.contains('.') && fraction.len() > decimals.max(1))
+        {
             return Err(AmountError::TooManyDecimals);
         }
-        let minor: i64 = format!("{whole}{kept:0<decimals$}").parse().map_err(|_| AmountError::TooLarge)?;
+        let minor: i64 =
+            format!("{whole}{kept:0<decimals$}").parse().map_err(|_| AmountError::TooLarge)?;
         if minor == 0 { Err(AmountError::NotPositive) } else { Ok(Self { minor, currency }) }
     }
 
@@ -105,7 +115,8 @@ impl Money {
 
     fn decimal(self, grouped: bool) -> String {
         let decimals = usize::try_from(self.currency.decimals()).unwrap_or(2);
-        let digits = format!("{:0>width$}", self.minor.unsigned_abs(), width = decimals.saturating_add(1));
+        let digits =
+            format!("{:0>width$}", self.minor.unsigned_abs(), width = decimals.saturating_add(1));
         let (whole, fraction) = digits.split_at(digits.len().saturating_sub(decimals));
         let sign = if self.minor < 0 { "-" } else { "" };
         let whole = if grouped { group(whole) } else { whole.to_owned() };
@@ -150,7 +161,9 @@ mod tests {
         assert_eq!(ngn("1.001"), Err(AmountError::TooManyDecimals));
         assert_eq!(ngn("92233720368547758.07"), Ok(i64::MAX));
         assert_eq!(ngn("92233720368547758.08"), Err(AmountError::TooLarge));
-        for text in ["", "-1", "+1", "1e3", " 1", "1 ", "1.", ".5", "1,000", "NaN", "٣", "0x10", "1.0.0"] {
+        for text in
+            ["", "-1", "+1", "1e3", " 1", "1 ", "1.", ".5", "1,000", "NaN", "٣", "0x10", "1.0.0"]
+        {
             assert_eq!(ngn(text), Err(AmountError::NotDecimal), "{text:?}");
         }
     }

@@ -14,24 +14,56 @@ pub fn check(password: &str, own_words: &[&str]) -> Result<(), Refusal> {
         return Err(Refusal::WeakPassword("Use at most 1,024 bytes."));
     }
     if password.chars().count() < MIN_CHARS {
-        return Err(Refusal::WeakPassword("Use at least 15 characters. A short sentence works well."));
+        return Err(Refusal::WeakPassword(
+            "Use at least 15 characters. A short sentence works well.",
+        ));
     }
     let plain = letters(password);
     if is_predictable(&plain) || COMMON.iter().any(|common| consists_of(&plain, common)) {
-        return Err(Refusal::WeakPassword("That is one of the first passwords an attacker would try."));
+        return Err(Refusal::WeakPassword(
+            "That is one of the first passwords an attacker would try.",
+        ));
     }
     let known = own_words.iter().map(|word| letters(word)).chain([letters("countersign")]);
     if known.into_iter().any(|word| word.len() >= 3 && consists_of(&plain, &word)) {
-        return Err(Refusal::WeakPassword("Do not build it from your name, address or organisation."));
+        return Err(Refusal::WeakPassword(
+            "Do not build it from your name, address or organisation.",
+        ));
     }
     Ok(())
 }
 
 const COMMON: &[&str] = &[
-    "password", "passwort", "letmein", "welcome", "admin", "administrator", "qwerty", "qwertyuiop",
-    "iloveyou", "changeme", "secret", "default", "football", "baseball", "superman", "dragon",
-    "sunshine", "princess", "trustno", "correcthorsebatterystaple", "1q2w3e4r5t6y", "1qaz2wsx3edc",
-    "asdfghjkl", "zxcvbnm", "abc123", "test", "login", "master", "monkey", "hello",
+    "password",
+    "passwort",
+    "letmein",
+    "welcome",
+    "admin",
+    "administrator",
+    "qwerty",
+    "qwertyuiop",
+    "iloveyou",
+    "changeme",
+    "secret",
+    "default",
+    "football",
+    "baseball",
+    "superman",
+    "dragon",
+    "sunshine",
+    "princess",
+    "trustno",
+    "correcthorsebatterystaple",
+    "1q2w3e4r5t6y",
+    "1qaz2wsx3edc",
+    "asdfghjkl",
+    "zxcvbnm",
+    "abc123",
+    "test",
+    "login",
+    "master",
+    "monkey",
+    "hello",
 ];
 
 /// Lower-case letters and digits only.
@@ -64,13 +96,27 @@ mod tests {
     #[test]
     fn length_and_blocklist_decide_and_composition_does_not() {
         let own = ["Mary Maker", "mary.maker@example.com", "Demo Distributor"];
-        for good in ["abode quiver lantern", "fifteenletterss", "räksmörgås på bordet", "🦀 crab walks sideways 🦀"] {
+        for good in [
+            "abode quiver lantern",
+            "fifteenletterss",
+            "räksmörgås på bordet",
+            "🦀 crab walks sideways 🦀",
+        ] {
             assert_eq!(check(good, &own), Ok(()), "{good}");
         }
         for bad in [
-            "fourteen chars", "", "passwordpassword", "Password-Password1", "aaaaaaaaaaaaaaaa", "1234567890123456",
-            "abcdefghijklmnop", "Mary Maker Mary Maker", "mary.maker@example.com", "countersign-countersign",
-            "Demo Distributor 2026", "ababababababababab",
+            "fourteen chars",
+            "",
+            "passwordpassword",
+            "Password-Password1",
+            "aaaaaaaaaaaaaaaa",
+            "1234567890123456",
+            "abcdefghijklmnop",
+            "Mary Maker Mary Maker",
+            "mary.maker@example.com",
+            "countersign-countersign",
+            "Demo Distributor 2026",
+            "ababababababababab",
         ] {
             assert!(check(bad, &own).is_err(), "{bad}");
         }

@@ -75,8 +75,13 @@ mod tests {
     fn deciding_takes_the_checker_role_and_admin_is_no_exemption() {
         let request = pending(7, 1);
         assert_eq!(may_decide(&actor(8, &[Role::Checker]), &request), Ok(()));
-        for roles in [&[Role::Admin][..], &[Role::Maker], &[Role::Viewer], &[Role::Admin, Role::Maker]] {
-            assert_eq!(may_decide(&actor(8, roles), &request), Err(Refusal::RoleMissing("checker")));
+        for roles in
+            [&[Role::Admin][..], &[Role::Maker], &[Role::Viewer], &[Role::Admin, Role::Maker]]
+        {
+            assert_eq!(
+                may_decide(&actor(8, roles), &request),
+                Err(Refusal::RoleMissing("checker"))
+            );
         }
     }
 }

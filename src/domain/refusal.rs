@@ -16,7 +16,9 @@ pub enum Refusal {
     #[error("You have already approved this request. It needs another person now.")]
     AlreadyVoted,
     /// The request ran out of time.
-    #[error("This request waited too long and can no longer be decided. Ask the maker to send it again.")]
+    #[error(
+        "This request waited too long and can no longer be decided. Ask the maker to send it again."
+    )]
     RequestExpired,
     /// A rejection without a reason.
     #[error("Say why you reject it, so that the maker can act on it.")]
@@ -25,10 +27,14 @@ pub enum Refusal {
     #[error("Only the person who made this request can do that.")]
     NotYourRequest,
     /// Nobody but the maker could approve it.
-    #[error("Nobody else in your organisation can approve this: it needs {0}. Ask an administrator to invite a checker first.")]
+    #[error(
+        "Nobody else in your organisation can approve this: it needs {0}. Ask an administrator to invite a checker first."
+    )]
     NobodyCanApprove(String),
     /// The one reveal is over.
-    #[error("This key was already shown and saved. It cannot be shown again; request a new one if it is lost.")]
+    #[error(
+        "This key was already shown and saved. It cannot be shown again; request a new one if it is lost."
+    )]
     AlreadyRevealed,
     /// There is no secret on display to confirm.
     #[error("There is no unsaved secret to confirm.")]

@@ -180,7 +180,11 @@ impl Request {
         self.still_open(now)?;
         let approvals = self.approvals.saturating_add(1);
         let voted = Self { approvals, ..self };
-        if approvals >= voted.approvals_needed { Ok(voted.close(RequestState::Approved, now)) } else { Ok(voted) }
+        if approvals >= voted.approvals_needed {
+            Ok(voted.close(RequestState::Approved, now))
+        } else {
+            Ok(voted)
+        }
     }
 
     /// The request turned down.

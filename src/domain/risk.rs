@@ -19,11 +19,8 @@ const MOVES_MONEY: Risk = Risk {
     sentence: "It may ask for cash-ins and cash-outs. Each one still waits for a checker.",
     high: true,
 };
-const NO_DAILY_LIMIT: Risk = Risk {
-    title: "No daily limit",
-    sentence: "It may ask for any total in a day.",
-    high: true,
-};
+const NO_DAILY_LIMIT: Risk =
+    Risk { title: "No daily limit", sentence: "It may ask for any total in a day.", high: true };
 const NO_TRANSACTION_LIMIT: Risk = Risk {
     title: "No transaction limit",
     sentence: "One operation may be of any size.",

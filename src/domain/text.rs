@@ -9,8 +9,15 @@ pub const NOTE_MAX: usize = 1000;
 
 /// An e-mail address, in lower case so that one mailbox is one member.
 #[derive(
-    Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
-    diesel::expression::AsExpression, diesel::deserialize::FromSqlRow,
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    diesel::expression::AsExpression,
+    diesel::deserialize::FromSqlRow,
 )]
 #[diesel(sql_type = diesel::sql_types::Text)]
 #[serde(try_from = "String", into = "String")]
@@ -35,7 +42,9 @@ impl std::str::FromStr for Email {
             && !local.starts_with('.')
             && !local.ends_with('.')
             && !local.contains("..")
-            && local.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c));
+            && local
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c));
         let host_ok = !host.is_empty()
             && host.len() <= 190
             && host.split('.').all(|label| {
@@ -116,8 +125,17 @@ mod tests {
     #[test]
     fn emails_are_parsed_strictly_and_lowered() {
         assert_eq!("  Mary@Example.COM ".parse::<Email>().unwrap().as_str(), "mary@example.com");
-        let wrong =
-            ["", "mary", "@x.y", "mary@", "a b@x.y", "a@x..y", "a@-x.y", "a@x.y\nBcc: z@z.z", "a,b@x.y"];
+        let wrong = [
+            "",
+            "mary",
+            "@x.y",
+            "mary@",
+            "a b@x.y",
+            "a@x..y",
+            "a@-x.y",
+            "a@x.y\nBcc: z@z.z",
+            "a,b@x.y",
+        ];
         for text in wrong {
             assert!(text.parse::<Email>().is_err(), "{text:?}");
         }

@@ -48,7 +48,9 @@ impl Denial {
         match self {
             Self::NotLive => "Invalid or missing API key",
             Self::IpNotAllowed => "This API key may not be used from your IP address",
-            Self::InsufficientPermission => "This API key does not have the permission this call needs",
+            Self::InsufficientPermission => {
+                "This API key does not have the permission this call needs"
+            }
             Self::DistributorMismatch => "This API key belongs to another distributor",
         }
     }

@@ -66,7 +66,11 @@ impl KeyIndex {
         let index = Arc::new(Self::default());
         let told = Arc::clone(&index);
         // First listen, then read: a change in between arrives twice, and the older one is ignored.
-        db.observe_keys(Arc::new(move |changes| changes.into_iter().for_each(|change| told.apply(change))));
+        db.observe_keys(Arc::new(move |changes| {
+            for change in changes {
+                told.apply(change);
+            }
+        }));
         if let Some(pulse) = db.follow_keys().map_err(Error::Internal)? {
             let _ = index.pulse.set(pulse);
         }
@@ -81,7 +85,9 @@ impl KeyIndex {
             let page = db.read(move |conn| keys::list_snapshots(conn, from.as_ref(), PAGE)).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.key.id.clone());
-            page.into_iter().for_each(|snapshot| self.apply(snapshot));
+            for snapshot in page {
+                self.apply(snapshot);
+            }
         }
     }
 
@@ -156,13 +162,17 @@ impl KeyIndex {
     /// Takes what was counted since the last time to the database.
     pub async fn flush_usage(&self, db: &Db) -> Result<usize, Error> {
         let taken = self.take_usage();
-        let (batch, n) = (taken.iter().map(|(calls, _)| calls.clone()).collect::<Vec<_>>(), taken.len());
+        let (batch, n) =
+            (taken.iter().map(|(calls, _)| calls.clone()).collect::<Vec<_>>(), taken.len());
         if batch.is_empty() {
             return Ok(0);
         }
-        let written = db.write(move |tx| batch.iter().try_for_each(|calls| usage::add(tx, calls))).await;
+        let written =
+            db.write(move |tx| batch.iter().try_for_each(|calls| usage::add(tx, calls))).await;
         if written.is_err() {
-            taken.iter().for_each(|(calls, counters)| counters.put_back(calls.allowed, calls.denied));
+            for (calls, counters) in taken {
+                counters.put_back(calls.allowed, calls.denied);
+            }
         }
         written.map(|()| n)
     }

@@ -27,12 +27,17 @@ impl Counters {
 
     /// Takes what was counted; nothing if there is nothing.
     pub fn take(&self) -> Option<(i64, i64, Option<DateTime<Utc>>)> {
-        let (allowed, denied) = (self.allowed.swap(0, Ordering::Relaxed), self.denied.swap(0, Ordering::Relaxed));
+        let (allowed, denied) =
+            (self.allowed.swap(0, Ordering::Relaxed), self.denied.swap(0, Ordering::Relaxed));
         if allowed == 0 && denied == 0 {
             return None;
         }
         let last = self.last_used.load(Ordering::Relaxed);
-        Some((allowed, denied, if last == 0 { None } else { DateTime::from_timestamp_micros(last) }))
+        Some((
+            allowed,
+            denied,
+            if last == 0 { None } else { DateTime::from_timestamp_micros(last) },
+        ))
     }
 
     /// Puts back what could not be written.

@@ -85,7 +85,9 @@ impl TryFrom<Entry> for Row {
     type Error = Error;
 
     fn try_from(e: Entry) -> Result<Self, Error> {
-        let bytes = |text: &str| unhex(text).ok_or_else(|| Error::internal("an audit hash is not hexadecimal"));
+        let bytes = |text: &str| {
+            unhex(text).ok_or_else(|| Error::internal("an audit hash is not hexadecimal"))
+        };
         Ok(Self {
             previous_hash: bytes(&e.previous_hash)?,
             hash: bytes(&e.hash)?,

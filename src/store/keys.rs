@@ -106,7 +106,8 @@ pub fn list_never_used(
     now: DateTime<Utc>,
     since: DateTime<Utc>,
 ) -> Result<Vec<Key>, Error> {
-    let used = key_usage::table.filter(key_usage::last_used_at.is_not_null()).select(key_usage::key_id);
+    let used =
+        key_usage::table.filter(key_usage::last_used_at.is_not_null()).select(key_usage::key_id);
     let rows = listed(organisation, Listed::Live, now)
         .filter(keys::state.eq("active"))
         .filter(keys::created_at.lt(since.naive_utc()))
@@ -201,7 +202,8 @@ pub fn list_snapshots(
         .filter(secrets::ended_at.is_null())
         .select((secrets::key_id, LiveSecret::as_select()))
         .load::<(KeyId, LiveSecret)>(conn)?;
-    let mut by_key: std::collections::HashMap<KeyId, Vec<LiveSecret>> = std::collections::HashMap::new();
+    let mut by_key: std::collections::HashMap<KeyId, Vec<LiveSecret>> =
+        std::collections::HashMap::new();
     for (key, secret) in live {
         by_key.entry(key).or_default().push(secret);
     }
@@ -214,7 +216,10 @@ pub fn list_snapshots(
 }
 
 /// Keys that were revoked at `since` or later: they open nothing any more.
-pub fn list_revoked_since(conn: &mut Conn, since: DateTime<Utc>) -> Result<Vec<KeySnapshot>, Error> {
+pub fn list_revoked_since(
+    conn: &mut Conn,
+    since: DateTime<Utc>,
+) -> Result<Vec<KeySnapshot>, Error> {
     let rows = keys::table
         .filter(keys::state.eq("revoked"))
         .filter(keys::revoked_at.ge(since.naive_utc()))
@@ -256,7 +261,9 @@ impl TryFrom<&Key> for Row {
 
     fn try_from(key: &Key) -> Result<Self, Error> {
         let (revoked_at, revoked_by, revoke_reason) = match &key.state {
-            KeyState::Revoked { at, by, reason } => (Some(at.naive_utc()), by.clone(), Some(reason.clone())),
+            KeyState::Revoked { at, by, reason } => {
+                (Some(at.naive_utc()), by.clone(), Some(reason.clone()))
+            }
             KeyState::Approved | KeyState::Active | KeyState::Suspended => (None, None, None),
         };
         let grant = key.grant.clone();
@@ -296,13 +303,19 @@ impl Row {
             ("approved", None, None) => KeyState::Approved,
             ("active", None, None) => KeyState::Active,
             ("suspended", None, None) => KeyState::Suspended,
-            ("revoked", Some(at), Some(reason)) => KeyState::Revoked { at, by: self.revoked_by, reason },
-            (state, ..) => return Err(corrupt(format!("state {state} does not match its columns"))),
+            ("revoked", Some(at), Some(reason)) => {
+                KeyState::Revoked { at, by: self.revoked_by, reason }
+            }
+            (state, ..) => {
+                return Err(corrupt(format!("state {state} does not match its columns")));
+            }
         };
-        let permissions: BTreeSet<String> = self.permissions.split_whitespace().map(str::to_owned).collect();
+        let permissions: BTreeSet<String> =
+            self.permissions.split_whitespace().map(str::to_owned).collect();
         let grant = Grant {
             environment: self.environment.parse().map_err(|e: &str| corrupt(e.to_owned()))?,
-            restrictions: serde_json::from_str(&self.restrictions).map_err(|e| corrupt(e.to_string()))?,
+            restrictions: serde_json::from_str(&self.restrictions)
+                .map_err(|e| corrupt(e.to_string()))?,
             allowed_ips: AllowedIps::parse(&self.allowed_ips).map_err(corrupt)?,
             api: self.api,
             label: self.label,

@@ -18,7 +18,10 @@ pub fn find(conn: &mut Conn, id: &MemberId) -> Result<Option<Member>, Error> {
 }
 
 /// The member who signs in with this address, and the hash of their password if they have one.
-pub fn find_by_email(conn: &mut Conn, email: &Email) -> Result<Option<(Member, Option<String>)>, Error> {
+pub fn find_by_email(
+    conn: &mut Conn,
+    email: &Email,
+) -> Result<Option<(Member, Option<String>)>, Error> {
     let found = members::table
         .filter(members::email.eq(email))
         .select((Row::as_select(), members::password_hash))
@@ -66,7 +69,9 @@ pub fn insert_invited(tx: &mut Tx<'_>, member: &Member) -> Result<(), Error> {
         created_at: tx.now.naive_utc(),
     };
     match diesel::insert_into(members::table).values(row).execute(tx.conn) {
-        Err(e) if is_unique_violation(&e) => Err(Refusal::EmailTaken(member.email.to_string()).into()),
+        Err(e) if is_unique_violation(&e) => {
+            Err(Refusal::EmailTaken(member.email.to_string()).into())
+        }
         other => Ok(other.map(drop)?),
     }
 }
@@ -104,7 +109,11 @@ pub fn insert_invitation(
 }
 
 /// The member this invitation is for, if it can still be used at `now`.
-pub fn find_invited(conn: &mut Conn, token_hash: &[u8], now: DateTime<Utc>) -> Result<Option<Member>, Error> {
+pub fn find_invited(
+    conn: &mut Conn,
+    token_hash: &[u8],
+    now: DateTime<Utc>,
+) -> Result<Option<Member>, Error> {
     let row = members::table
         .inner_join(invitations::table)
         .filter(invitations::token_hash.eq(token_hash))
@@ -165,7 +174,9 @@ impl Row {
             "invited" => MemberState::Invited,
             "active" => MemberState::Active,
             "disabled" => MemberState::Disabled,
-            other => return Err(Error::internal(format!("member {} is in state {other}", self.id))),
+            other => {
+                return Err(Error::internal(format!("member {} is in state {other}", self.id)));
+            }
         };
         let roles = Roles {
             admin: self.is_admin,

@@ -121,7 +121,8 @@ pub fn has_due(conn: &mut Conn, now: DateTime<Utc>) -> Result<bool, Error> {
 
 /// How many mails wait.
 pub fn count_waiting(conn: &mut Conn) -> Result<i64, Error> {
-    let waiting = outbox::table.filter(outbox::sent_at.is_null()).filter(outbox::failed_at.is_null());
+    let waiting =
+        outbox::table.filter(outbox::sent_at.is_null()).filter(outbox::failed_at.is_null());
     Ok(waiting.count().get_result(conn)?)
 }
 

@@ -11,7 +11,11 @@ use crate::domain::request::{Decision, Payload, Request, RequestState, Verdict, 
 use crate::error::{Error, is_unique_violation};
 
 /// The request with this id, if it belongs to the organisation.
-pub fn get(conn: &mut Conn, organisation: &OrganisationId, id: &RequestId) -> Result<Request, Error> {
+pub fn get(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    id: &RequestId,
+) -> Result<Request, Error> {
     requests::table
         .find(id)
         .filter(requests::organisation_id.eq(organisation))
@@ -52,7 +56,11 @@ pub fn list(
 }
 
 /// How many requests [`list`] would find without a limit.
-pub fn count(conn: &mut Conn, organisation: &OrganisationId, filter: Filter<'_>) -> Result<i64, Error> {
+pub fn count(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    filter: Filter<'_>,
+) -> Result<i64, Error> {
     Ok(matching(organisation, filter).count().get_result(conn)?)
 }
 
@@ -76,7 +84,8 @@ fn matching<'a>(organisation: &OrganisationId, filter: Filter<'a>) -> Boxed<'a> 
     let mut query =
         requests::table.filter(requests::organisation_id.eq(organisation.clone())).into_boxed();
     if !filter.states.is_empty() {
-        query = query.filter(requests::state.eq_any(filter.states.iter().map(|state| state.name())));
+        query =
+            query.filter(requests::state.eq_any(filter.states.iter().map(|state| state.name())));
     }
     if let Some(kind) = filter.kind {
         query = query.filter(requests::kind.eq(kind));
@@ -106,7 +115,11 @@ pub fn update(tx: &mut Tx<'_>, request: &Request, seen: Version) -> Result<(), E
 }
 
 /// Takes the row's lock by an update that changes nothing, so that votes are counted one by one.
-pub fn lock(tx: &mut Tx<'_>, organisation: &OrganisationId, id: &RequestId) -> Result<Request, Error> {
+pub fn lock(
+    tx: &mut Tx<'_>,
+    organisation: &OrganisationId,
+    id: &RequestId,
+) -> Result<Request, Error> {
     diesel::update(requests::table.find(id).filter(requests::organisation_id.eq(organisation)))
         .set(requests::version.eq(requests::version))
         .execute(tx.conn)?;
@@ -114,7 +127,11 @@ pub fn lock(tx: &mut Tx<'_>, organisation: &OrganisationId, id: &RequestId) -> R
 }
 
 /// Pending requests whose time is over, oldest first.
-pub fn list_overdue(conn: &mut Conn, now: DateTime<Utc>, limit: i64) -> Result<Vec<Request>, Error> {
+pub fn list_overdue(
+    conn: &mut Conn,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Request>, Error> {
     let rows = requests::table
         .filter(requests::state.eq("pending"))
         .filter(requests::expires_at.le(now.naive_utc()))
@@ -201,7 +218,8 @@ impl Row {
         let corrupt = |what: &str| Error::internal(format!("request {}: {what}", self.id));
         let payload = match self.kind.as_str() {
             "issue_key" => {
-                let grant = serde_json::from_str(&self.payload).map_err(|e| corrupt(&e.to_string()))?;
+                let grant =
+                    serde_json::from_str(&self.payload).map_err(|e| corrupt(&e.to_string()))?;
                 Payload::IssueKey(grant)
             }
             other => return Err(corrupt(&format!("unknown kind {other}"))),
@@ -242,7 +260,12 @@ impl DecisionRow {
         let verdict = match self.verdict.as_str() {
             "approve" => Verdict::Approve,
             "reject" => Verdict::Reject,
-            other => return Err(Error::internal(format!("decision {}: unknown verdict {other}", self.id))),
+            other => {
+                return Err(Error::internal(format!(
+                    "decision {}: unknown verdict {other}",
+                    self.id
+                )));
+            }
         };
         Ok(Decision {
             id: self.id,

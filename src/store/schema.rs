@@ -213,5 +213,13 @@ diesel::joinable!(invitations -> members (member_id));
 diesel::joinable!(members -> organisations (organisation_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
-    decisions, invitations, key_usage, keys, members, organisations, requests, secrets, sessions,
+    decisions,
+    invitations,
+    key_usage,
+    keys,
+    members,
+    organisations,
+    requests,
+    secrets,
+    sessions,
 );

@@ -36,8 +36,11 @@ pub fn count_attempt(
         Some((failures, None, _)) => (failures, None::<NaiveDateTime>),
     };
     let failures = failures.saturating_add(1);
-    let blocked_until =
-        if failures >= limit.failures { Some((now + limit.pause).naive_utc()) } else { blocked_until };
+    let blocked_until = if failures >= limit.failures {
+        Some((now + limit.pause).naive_utc())
+    } else {
+        blocked_until
+    };
     diesel::update(throttle::table.find(subject))
         .set((
             throttle::failures.eq(failures),

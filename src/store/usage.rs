@@ -25,7 +25,11 @@ pub struct Calls {
 /// Starts the count of a new key.
 pub fn insert(tx: &mut Tx<'_>, key: &KeyId) -> Result<(), Error> {
     diesel::insert_into(key_usage::table)
-        .values((key_usage::key_id.eq(key), key_usage::allowed.eq(0_i64), key_usage::denied.eq(0_i64)))
+        .values((
+            key_usage::key_id.eq(key),
+            key_usage::allowed.eq(0_i64),
+            key_usage::denied.eq(0_i64),
+        ))
         .execute(tx.conn)?;
     Ok(())
 }
@@ -41,7 +45,8 @@ pub fn add(tx: &mut Tx<'_>, calls: &Calls) -> Result<(), Error> {
         .execute(tx.conn)?;
     if let Some(at) = calls.last_used_at.map(|at| at.naive_utc()) {
         // Another node may have flushed a later call already.
-        let earlier = key_usage::last_used_at.is_null().or(key_usage::last_used_at.lt(at).assume_not_null());
+        let earlier =
+            key_usage::last_used_at.is_null().or(key_usage::last_used_at.lt(at).assume_not_null());
         diesel::update(row.filter(earlier)).set(key_usage::last_used_at.eq(at)).execute(tx.conn)?;
     }
     Ok(())

@@ -20,7 +20,12 @@ pub enum Holder {
 }
 
 /// Adds a wallet that holds `balance`.
-pub fn insert(tx: &mut Tx<'_>, holder: Holder, name: &str, balance: (i64, Currency)) -> Result<(), Error> {
+pub fn insert(
+    tx: &mut Tx<'_>,
+    holder: Holder,
+    name: &str,
+    balance: (i64, Currency),
+) -> Result<(), Error> {
     let (kind, organisation, short_code, phone) = match holder {
         Holder::Organisation(id) => ("organisation", Some(id), None, None),
         Holder::Merchant { short_code } => ("merchant", None, Some(short_code), None),
@@ -45,8 +50,9 @@ pub fn insert(tx: &mut Tx<'_>, holder: Holder, name: &str, balance: (i64, Curren
 /// Adds money to an organisation's wallet.
 pub fn credit(tx: &mut Tx<'_>, organisation: &OrganisationId, minor: i64) -> Result<(), Error> {
     let wallet = wallets::table.filter(wallets::organisation_id.eq(organisation));
-    let changed =
-        diesel::update(wallet).set(wallets::balance.eq(wallets::balance + minor)).execute(tx.conn)?;
+    let changed = diesel::update(wallet)
+        .set(wallets::balance.eq(wallets::balance + minor))
+        .execute(tx.conn)?;
     if changed == 1 { Ok(()) } else { Err(Error::NotFound) }
 }
 

@@ -94,11 +94,15 @@ pub(super) async fn balance(
 }
 
 /// `GET /api/v1/keys/self`
-pub(super) async fn key_self(req: HttpRequest, state: Data<State>) -> Result<HttpResponse, ApiError> {
+pub(super) async fn key_self(
+    req: HttpRequest,
+    state: Data<State>,
+) -> Result<HttpResponse, ApiError> {
     let entry = open(&req, &state, &Needs { permission: None, organisation: None }).await?;
     let (key, grant) = (&entry.key, &entry.key.grant);
     let owner = key.organisation_id.clone();
-    let currency = state.db.read(move |conn| store::organisations::get(conn, &owner)).await?.currency;
+    let currency =
+        state.db.read(move |conn| store::organisations::get(conn, &owner)).await?.currency;
     let amount = |minor: Option<i64>| minor.map(|minor| Money::from_minor(minor, currency).plain());
     Ok(HttpResponse::Ok().json(json!({
         "id": key.id,
@@ -128,7 +132,11 @@ pub(super) async fn unknown() -> HttpResponse {
 
 /// A known path with a method it does not have.
 pub(super) async fn wrong_method() -> HttpResponse {
-    let mut res = problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This endpoint takes GET only.");
+    let mut res = problem(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "This endpoint takes GET only.",
+    );
     res.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET"));
     std::future::ready(res).await
 }
@@ -172,9 +180,10 @@ async fn open(
 fn bearer(req: &HttpRequest) -> Result<Option<&str>, ApiError> {
     let mut found = None;
     for value in req.headers().get_all(header::AUTHORIZATION) {
-        let secret = value.to_str().ok().and_then(|text| text.split_once(' ')).and_then(|(scheme, rest)| {
-            scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
-        });
+        let secret =
+            value.to_str().ok().and_then(|text| text.split_once(' ')).and_then(|(scheme, rest)| {
+                scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
+            });
         match (found, secret) {
             (Some(before), Some(secret)) if before != secret => {
                 return Err(ApiError::Invalid("invalid_request", "Send one API key, not several"));

@@ -42,12 +42,14 @@ pub(super) async fn file(
     res.insert_header((header::CACHE_CONTROL, cache))
         .insert_header((header::ETAG, etag.clone()))
         .insert_header((header::VARY, "Accept-Encoding"));
-    let text = |name| req.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let text =
+        |name| req.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if text(header::IF_NONE_MATCH) == etag {
         return Ok(res.status(actix_web::http::StatusCode::NOT_MODIFIED).finish());
     }
     res.content_type(asset.kind);
-    let takes_gzip = text(header::ACCEPT_ENCODING).split(',').any(|coding| coding.trim().starts_with("gzip"));
+    let takes_gzip =
+        text(header::ACCEPT_ENCODING).split(',').any(|coding| coding.trim().starts_with("gzip"));
     let res = if takes_gzip {
         res.insert_header((header::CONTENT_ENCODING, "gzip")).body(asset.gzip)
     } else {

@@ -44,7 +44,8 @@ mod tests {
 
     #[test]
     fn only_trusted_proxies_are_believed_and_only_from_the_right() {
-        let trusted: Vec<IpNet> = ["10.0.0.0/8", "::1/128"].iter().map(|s| s.parse().unwrap()).collect();
+        let trusted: Vec<IpNet> =
+            ["10.0.0.0/8", "::1/128"].iter().map(|s| s.parse().unwrap()).collect();
         let rows: &[(&str, &[&str], Option<&str>)] = &[
             ("203.0.113.7", &[], Some("203.0.113.7")),
             ("203.0.113.7", &["6.6.6.6"], Some("203.0.113.7")),

@@ -78,7 +78,7 @@ impl ResponseError for PageError {
             message: &self.to_string(),
             request_id: &context.request_id,
             theme: context.theme,
-                };
+        };
         let mut res = html(self.status_code(), &page);
         if let Self::Failed(Error::Refused(Refusal::Throttled(seconds))) = self {
             res.headers_mut().insert(header::RETRY_AFTER, (*seconds).into());
@@ -100,7 +100,9 @@ pub(super) fn status(e: &Error) -> StatusCode {
 
 fn refusal_status(refusal: &Refusal) -> StatusCode {
     match refusal {
-        Refusal::RoleMissing(_) | Refusal::OwnRequest | Refusal::NotYourRequest => StatusCode::FORBIDDEN,
+        Refusal::RoleMissing(_) | Refusal::OwnRequest | Refusal::NotYourRequest => {
+            StatusCode::FORBIDDEN
+        }
         Refusal::AlreadyClosed(_)
         | Refusal::AlreadyVoted
         | Refusal::RequestExpired
@@ -124,7 +126,9 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
 pub(super) fn log(e: &Error) {
     let request_id = Context::current().request_id;
     match e {
-        Error::Internal(cause) => tracing::error!(request_id, cause = format!("{cause:#}"), "internal error"),
+        Error::Internal(cause) => {
+            tracing::error!(request_id, cause = format!("{cause:#}"), "internal error");
+        }
         Error::Busy => tracing::warn!(request_id, "busy"),
         Error::Refused(_) | Error::NotFound | Error::Stale => (),
     }
@@ -147,9 +151,11 @@ pub(super) async fn unknown_page(req: HttpRequest) -> Result<HttpResponse, PageE
 /// A known path with a method it does not have.
 pub(super) async fn wrong_method(req: HttpRequest) -> HttpResponse {
     let allow = allowed_methods(&req);
-    let mut res =
-        PageError::BadRequest(StatusCode::METHOD_NOT_ALLOWED, "This address does not take that kind of request.")
-            .error_response();
+    let mut res = PageError::BadRequest(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "This address does not take that kind of request.",
+    )
+    .error_response();
     res.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allow));
     std::future::ready(res).await
 }

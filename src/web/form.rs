@@ -25,7 +25,11 @@ pub(super) struct Form(Vec<(String, String)>);
 
 impl Form {
     /// Reads a form and checks that it carries `csrf`.
-    pub(super) async fn read(req: &HttpRequest, payload: &mut Payload, csrf: &str) -> Result<Self, PageError> {
+    pub(super) async fn read(
+        req: &HttpRequest,
+        payload: &mut Payload,
+        csrf: &str,
+    ) -> Result<Self, PageError> {
         let bad = PageError::BadRequest;
         if req.content_type() != "application/x-www-form-urlencoded" {
             return Err(bad(StatusCode::UNSUPPORTED_MEDIA_TYPE, "This address takes forms only."));
@@ -34,9 +38,10 @@ impl Form {
             .await
             .map_err(|_| bad(StatusCode::REQUEST_TIMEOUT, "The form took too long to arrive."))?
             .map_err(|e| match e.as_response_error().status_code() {
-                StatusCode::PAYLOAD_TOO_LARGE => {
-                    bad(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large. Shorten what you typed.")
-                }
+                StatusCode::PAYLOAD_TOO_LARGE => bad(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "The form is too large. Shorten what you typed.",
+                ),
                 _ => bad(StatusCode::BAD_REQUEST, "The form did not arrive whole. Send it again."),
             })?;
         let form = Self(url::form_urlencoded::parse(&body).into_owned().collect());
@@ -69,7 +74,10 @@ impl Form {
 
     /// A field that none of `known` names, which nobody's browser sends.
     pub(super) fn unknown(&self, known: &[&str]) -> Option<&str> {
-        self.0.iter().map(|(field, _)| field.as_str()).find(|field| *field != CSRF && !known.contains(field))
+        self.0
+            .iter()
+            .map(|(field, _)| field.as_str())
+            .find(|field| *field != CSRF && !known.contains(field))
     }
 
     fn repeats_itself(&self) -> bool {

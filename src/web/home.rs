@@ -60,10 +60,14 @@ pub(super) async fn show(state: Data<State>, me: SignedIn) -> Result<HttpRespons
 
 fn load(conn: &mut crate::store::Conn, me: &SignedIn) -> Result<HomePage, crate::error::Error> {
     let (organisation, id, now) = (me.actor.organisation(), me.actor.id(), me.now);
-    let pending =
-        requests::Filter { states: &[RequestState::Pending], limit: 200, ..requests::Filter::default() };
+    let pending = requests::Filter {
+        states: &[RequestState::Pending],
+        limit: 200,
+        ..requests::Filter::default()
+    };
     let pending = requests::list(conn, organisation, pending)?;
-    let (mine, others): (Vec<_>, Vec<_>) = pending.into_iter().partition(|request| request.maker_id == *id);
+    let (mine, others): (Vec<_>, Vec<_>) =
+        pending.into_iter().partition(|request| request.maker_id == *id);
     let makers: Vec<_> = mine.iter().chain(&others).map(|request| &request.maker_id).collect();
     let names = members::names(conn, &makers)?;
     let view = |request: &Request| Waiting {

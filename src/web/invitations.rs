@@ -34,7 +34,8 @@ pub(super) async fn form(
 ) -> Result<HttpResponse, PageError> {
     let (token, now) = (token.into_inner(), state.db.clock().now());
     let asked = token.clone();
-    let member = state.db.read(move |conn| actions::members::find_invited(conn, &asked, now)).await?;
+    let member =
+        state.db.read(move |conn| actions::members::find_invited(conn, &asked, now)).await?;
     let visitor = Visitor::of(&req)?;
     let page = InvitationPage {
         theme: Context::current().theme,

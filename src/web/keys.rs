@@ -34,7 +34,8 @@ pub(super) enum Tab {
 }
 
 impl Tab {
-    const ALL: [Self; 5] = [Self::Pending, Self::Active, Self::Expired, Self::Revoked, Self::Rejected];
+    const ALL: [Self; 5] =
+        [Self::Pending, Self::Active, Self::Expired, Self::Revoked, Self::Rejected];
 
     fn slug(self) -> &'static str {
         match self {
@@ -110,7 +111,12 @@ pub(super) async fn index(me: SignedIn) -> HttpResponse {
 }
 
 /// `GET /settings/api-keys/{tab}`
-async fn list(state: &Data<State>, me: SignedIn, tab: Tab, asked: Option<i64>) -> Result<HttpResponse, PageError> {
+async fn list(
+    state: &Data<State>,
+    me: SignedIn,
+    tab: Tab,
+    asked: Option<i64>,
+) -> Result<HttpResponse, PageError> {
     let flash = me.flash;
     let catalogue = state.db.site().catalogue.clone();
     let page = state
@@ -165,7 +171,10 @@ fn key_rows(
     let beside = Beside { catalogue, currency, now: me.now, names: &|id| name(&names, id) };
     let view = |key: &Key| {
         let own: Vec<&Secret> = secrets.iter().filter(|secret| secret.key_id == key.id).collect();
-        let used = usage.iter().find(|(id, _)| *id == key.id).map_or_else(Usage::default, |(_, usage)| *usage);
+        let used = usage
+            .iter()
+            .find(|(id, _)| *id == key.id)
+            .map_or_else(Usage::default, |(_, usage)| *usage);
         KeyView::new(key, &own, used, &beside)
     };
     Ok(found.iter().map(view).collect())
@@ -197,9 +206,9 @@ fn request_rows(
             maker: name(&names, &request.maker_id),
             own: request.maker_id == *me.actor.id(),
             created_at: request.created_at,
-            rejected: last
-                .filter(|_| request.state == RequestState::Rejected)
-                .map(|decision| (name(&names, &decision.checker_id), decision.at, decision.comment.clone())),
+            rejected: last.filter(|_| request.state == RequestState::Rejected).map(|decision| {
+                (name(&names, &decision.checker_id), decision.at, decision.comment.clone())
+            }),
         })
     };
     Ok(found.iter().filter_map(view).collect())
@@ -222,5 +231,8 @@ fn names<'a>(
 }
 
 fn name(names: &[(MemberId, String)], id: &MemberId) -> String {
-    names.iter().find(|(known, _)| known == id).map_or_else(|| "somebody".to_owned(), |(_, name)| name.clone())
+    names
+        .iter()
+        .find(|(known, _)| known == id)
+        .map_or_else(|| "somebody".to_owned(), |(_, name)| name.clone())
 }

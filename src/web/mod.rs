@@ -63,7 +63,8 @@ impl State {
         let index = KeyIndex::load(&db).await?;
         let mut fresh = [0_u8; 64];
         getrandom::fill(&mut fresh).map_err(Error::internal)?;
-        let key = db.write(move |tx| server_secrets::get_or_insert(tx, "cookie_key", &fresh)).await?;
+        let key =
+            db.write(move |tx| server_secrets::get_or_insert(tx, "cookie_key", &fresh)).await?;
         let cookie_key = CookieKey::try_from(key.as_slice()).map_err(Error::internal)?;
         let settings = Settings {
             origin: config.public_url.origin().ascii_serialization(),
@@ -80,10 +81,12 @@ pub fn routes(state: State) -> impl FnOnce(&mut ServiceConfig) {
     move |cfg| {
         let sessions = sessions::middleware(&state);
         cfg.app_data(Data::new(state)).app_data(PayloadConfig::new(FORM_MAX)).service(
-            scope("")
-                .wrap(from_fn(outer::wrap))
-                .configure(machine_routes)
-                .service(scope("").wrap(from_fn(outer::same_site_only)).wrap(sessions).configure(page_routes)),
+            scope("").wrap(from_fn(outer::wrap)).configure(machine_routes).service(
+                scope("")
+                    .wrap(from_fn(outer::same_site_only))
+                    .wrap(sessions)
+                    .configure(page_routes),
+            ),
         );
     }
 }
@@ -93,7 +96,11 @@ fn machine_routes(cfg: &mut ServiceConfig) {
     let wrong_method = || to(error::wrong_method);
     cfg.service(resource("/livez").route(get().to(health::live)).default_service(wrong_method()))
         .service(resource("/readyz").route(get().to(health::ready)).default_service(wrong_method()))
-        .service(resource("/static/{name}").route(get().to(assets::file)).default_service(wrong_method()))
+        .service(
+            resource("/static/{name}")
+                .route(get().to(assets::file))
+                .default_service(wrong_method()),
+        )
         .service(
             scope("/api")
                 .service(
@@ -121,7 +128,9 @@ fn page_routes(cfg: &mut ServiceConfig) {
                 .route(get().to(invitations::form))
                 .route(post().to(invitations::submit)),
         )
-        .service(page("/settings/api-keys").route(get().to(keys::index)).route(post().to(keys::submit)))
+        .service(
+            page("/settings/api-keys").route(get().to(keys::index)).route(post().to(keys::submit)),
+        )
         .service(page("/settings/api-keys/new").route(get().to(keys::form)))
         .service(page("/settings/api-keys/{key}").route(get().to(keys::show)))
         .service(page("/settings/api-keys/{key}/reveal").route(post().to(keys::reveal)))

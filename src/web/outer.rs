@@ -73,7 +73,10 @@ pub(super) async fn same_site_only(
     req: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, ActixError> {
-    let origin = req.app_data::<Data<State>>().map(|state| state.settings.origin.clone()).unwrap_or_default();
+    let origin = req
+        .app_data::<Data<State>>()
+        .map(|state| state.settings.origin.clone())
+        .unwrap_or_default();
     if req.method().is_safe() || is_same_site(req.headers(), &origin) {
         next.call(req).await
     } else {
@@ -97,7 +100,9 @@ async fn survive<T>(future: impl Future<Output = Result<T, ActixError>>) -> Resu
     let mut future = pin!(future);
     std::future::poll_fn(|cx| {
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
-        polled.unwrap_or_else(|_| Poll::Ready(Err(PageError::from(Error::internal("a handler panicked")).into())))
+        polled.unwrap_or_else(|_| {
+            Poll::Ready(Err(PageError::from(Error::internal("a handler panicked")).into()))
+        })
     })
     .await
 }

@@ -129,7 +129,9 @@ impl Frame {
 /// Renders a page as an HTML answer.
 pub(super) fn html(status: StatusCode, page: &impl Template) -> HttpResponse {
     match page.render() {
-        Ok(body) => HttpResponseBuilder::new(status).content_type("text/html; charset=utf-8").body(body),
+        Ok(body) => {
+            HttpResponseBuilder::new(status).content_type("text/html; charset=utf-8").body(body)
+        }
         Err(e) => {
             tracing::error!(request_id = Context::current().request_id, cause = %e, "a page did not render");
             HttpResponse::InternalServerError()

@@ -41,7 +41,8 @@ impl Passwords {
 
     fn with(params: Params) -> anyhow::Result<Self> {
         let argon2 = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
-        let dummy = hash_with(&argon2, b"nobody has this password").context("hashing a password")?;
+        let dummy =
+            hash_with(&argon2, b"nobody has this password").context("hashing a password")?;
         Ok(Self {
             argon2,
             turns: Arc::new(Semaphore::new(AT_ONCE)),
@@ -57,11 +58,16 @@ impl Passwords {
     }
 
     /// True if the password fits the hash; without a hash it takes as long and is false.
-    pub async fn verify(&self, hash: Option<String>, plain: Zeroizing<String>) -> Result<bool, Error> {
+    pub async fn verify(
+        &self,
+        hash: Option<String>,
+        plain: Zeroizing<String>,
+    ) -> Result<bool, Error> {
         let argon2 = self.argon2.clone();
         let (known, hash) = (hash.is_some(), hash.unwrap_or_else(|| self.dummy.to_string()));
         self.in_turn(move || {
-            let parsed = PasswordHash::new(&hash).map_err(|e| Error::internal(format!("a stored hash: {e}")))?;
+            let parsed = PasswordHash::new(&hash)
+                .map_err(|e| Error::internal(format!("a stored hash: {e}")))?;
             Ok(argon2.verify_password(plain.as_bytes(), &parsed).is_ok() && known)
         })
         .await

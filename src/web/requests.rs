@@ -77,7 +77,8 @@ pub(super) async fn list(
             let closed = query.state.as_deref() == Some("closed");
             let kind = query.kind.as_deref().filter(|kind| !kind.is_empty());
             let filter = |states| requests::Filter { states, kind, ..requests::Filter::default() };
-            let pending_count = requests::count(conn, organisation, filter(&[RequestState::Pending]))?;
+            let pending_count =
+                requests::count(conn, organisation, filter(&[RequestState::Pending]))?;
             let closed_count = requests::count(conn, organisation, filter(CLOSED))?;
             let pager = Pager::new(query.page, if closed { closed_count } else { pending_count });
             let filter = requests::Filter {
@@ -181,7 +182,10 @@ async fn load(
             let mut page = ShowPage {
                 url: request_url(&request),
                 badge: request.state.into(),
-                grant: request.payload.grant().map(|grant| GrantView::new(grant, &catalogue, currency)),
+                grant: request
+                    .payload
+                    .grant()
+                    .map(|grant| GrantView::new(grant, &catalogue, currency)),
                 maker: story.name(&request.maker_id),
                 decision: decision_box(&me, &request, &story),
                 key_url: key.as_ref().map(key_url),
@@ -223,7 +227,7 @@ pub(super) async fn approve(
     let approved = state
         .db
         .write(move |tx| {
-            actions::requests::approve(tx, &me, &id, seen, comment)?;
+            actions::requests::approve(tx, &me, &id, seen, &comment)?;
             Ok(requests::get(tx.conn, me.organisation(), &id)?.state == RequestState::Approved)
         })
         .await?;
@@ -239,12 +243,15 @@ pub(super) async fn reject(
     let (id, seen) = (parse(&id)?, post.form.version()?);
     let (me, request) = (post.me.actor.clone(), id.clone());
     let reason = note(post.form.text("reason"))?;
-    let result = state.db.write(move |tx| actions::requests::reject(tx, &me, &request, seen, reason)).await;
+    let result =
+        state.db.write(move |tx| actions::requests::reject(tx, &me, &request, seen, &reason)).await;
     match result {
         Ok(()) => Ok(redirect_with(&format!("/requests/{id}"), Flash::Rejected)),
         Err(Error::Refused(refusal @ Refusal::ReasonMissing)) => {
-            let page =
-                load(&state, post.me, id, move |page| page.reject_error = Some(refusal.to_string())).await?;
+            let page = load(&state, post.me, id, move |page| {
+                page.reject_error = Some(refusal.to_string());
+            })
+            .await?;
             Ok(html(StatusCode::UNPROCESSABLE_ENTITY, &page))
         }
         Err(e) => Err(e.into()),

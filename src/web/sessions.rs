@@ -7,9 +7,9 @@ use actix_session::storage::{
     LoadError, SaveError, SessionKey, SessionStore, UpdateError, generate_session_key,
 };
 use actix_session::{Session, SessionExt as _, SessionMiddleware};
-use actix_web::cookie::time::Duration;
-use actix_web::cookie::SameSite;
 use actix_web::HttpRequest;
+use actix_web::cookie::SameSite;
+use actix_web::cookie::time::Duration;
 use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
 
@@ -32,15 +32,18 @@ pub(super) fn middleware(state: &State) -> SessionMiddleware<DbSessions> {
     let secure = state.settings.secure;
     // The prefix makes browsers insist on https, this host and the whole path.
     let name = if secure { "__Host-countersign" } else { "countersign" };
-    SessionMiddleware::builder(DbSessions { db: state.db.clone() }, state.settings.cookie_key.clone())
-        .cookie_name(name.to_owned())
-        .cookie_secure(secure)
-        .cookie_http_only(true)
-        .cookie_same_site(SameSite::Lax)
-        .cookie_path("/".to_owned())
-        .cookie_content_security(CookieContentSecurity::Signed)
-        .session_lifecycle(BrowserSession::default())
-        .build()
+    SessionMiddleware::builder(
+        DbSessions { db: state.db.clone() },
+        state.settings.cookie_key.clone(),
+    )
+    .cookie_name(name.to_owned())
+    .cookie_secure(secure)
+    .cookie_http_only(true)
+    .cookie_same_site(SameSite::Lax)
+    .cookie_path("/".to_owned())
+    .cookie_content_security(CookieContentSecurity::Signed)
+    .session_lifecycle(BrowserSession::default())
+    .build()
 }
 
 /// The values of a session, spelled once.
@@ -75,7 +78,7 @@ impl TypedSession {
 }
 
 /// Rows of the table `sessions`, found by the hash of the session's id.
-pub struct DbSessions {
+pub(super) struct DbSessions {
     db: Db,
 }
 
@@ -83,7 +86,8 @@ impl SessionStore for DbSessions {
     async fn load(&self, key: &SessionKey) -> Result<Option<Values>, LoadError> {
         let (hash, now) = (hash(key), self.db.clock().now());
         let id = hash.clone();
-        let found = self.db.read(move |conn| sessions::find(conn, &id)).await.map_err(load_error)?;
+        let found =
+            self.db.read(move |conn| sessions::find(conn, &id)).await.map_err(load_error)?;
         let Some(session) = found else { return Ok(None) };
         if session.seen_at + SESSION_IDLE <= now || session.created_at + SESSION_LIVES <= now {
             self.db.write(move |tx| sessions::delete(tx, &hash)).await.map_err(load_error)?;
@@ -92,13 +96,16 @@ impl SessionStore for DbSessions {
         if session.seen_at + TOUCH <= now {
             self.db.write(move |tx| sessions::touch(tx, &hash)).await.map_err(load_error)?;
         }
-        serde_json::from_str(&session.state).map(Some).map_err(|e| LoadError::Deserialization(e.into()))
+        serde_json::from_str(&session.state)
+            .map(Some)
+            .map_err(|e| LoadError::Deserialization(e.into()))
     }
 
     async fn save(&self, values: Values, _ttl: &Duration) -> Result<SessionKey, SaveError> {
         let key = generate_session_key();
         let hash = hash(&key);
-        let state = serde_json::to_string(&values).map_err(|e| SaveError::Serialization(e.into()))?;
+        let state =
+            serde_json::to_string(&values).map_err(|e| SaveError::Serialization(e.into()))?;
         self.db
             .write(move |tx| sessions::insert(tx, &hash, member(&values).as_ref(), &state))
             .await
@@ -106,9 +113,15 @@ impl SessionStore for DbSessions {
         Ok(key)
     }
 
-    async fn update(&self, key: SessionKey, values: Values, _ttl: &Duration) -> Result<SessionKey, UpdateError> {
+    async fn update(
+        &self,
+        key: SessionKey,
+        values: Values,
+        _ttl: &Duration,
+    ) -> Result<SessionKey, UpdateError> {
         let hash = hash(&key);
-        let state = serde_json::to_string(&values).map_err(|e| UpdateError::Serialization(e.into()))?;
+        let state =
+            serde_json::to_string(&values).map_err(|e| UpdateError::Serialization(e.into()))?;
         // A session that was ended while this request ran stays ended: no row, no change.
         self.db
             .write(move |tx| sessions::update(tx, &hash, member(&values).as_ref(), &state))

@@ -61,7 +61,8 @@ impl FromRequest for AnonymousPost {
     fn from_request(req: &HttpRequest, payload: &mut actix_web::dev::Payload) -> Self::Future {
         let (req, mut payload) = (req.clone(), payload.take());
         Box::pin(async move {
-            let csrf = req.cookie(visitor_cookie(&*state(&req)?)).map(|cookie| csrf_of(cookie.value()));
+            let csrf =
+                req.cookie(visitor_cookie(&*state(&req)?)).map(|cookie| csrf_of(cookie.value()));
             Form::read(&req, &mut payload, &csrf.unwrap_or_default()).await.map(Self)
         })
     }
@@ -155,7 +156,9 @@ pub(super) async fn submit(
 }
 
 fn refused(page: &SignInPage, refusal: &Refusal) -> HttpResponse {
-    let Refusal::Throttled(seconds) = refusal else { return html(StatusCode::UNPROCESSABLE_ENTITY, page) };
+    let Refusal::Throttled(seconds) = refusal else {
+        return html(StatusCode::UNPROCESSABLE_ENTITY, page);
+    };
     let mut res = html(StatusCode::TOO_MANY_REQUESTS, page);
     res.headers_mut().insert(header::RETRY_AFTER, (*seconds).into());
     res
@@ -237,7 +240,15 @@ mod tests {
     #[test]
     fn only_paths_of_this_server_are_returned_to() {
         assert_eq!(local("/requests?state=closed"), "/requests?state=closed");
-        for next in ["", "//evil.example", "/\\evil.example", "https://evil.example", "requests", "/a\r\nb", "/\t/x"] {
+        for next in [
+            "",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "requests",
+            "/a\r\nb",
+            "/\t/x",
+        ] {
             assert_eq!(local(next), "", "{next:?}");
         }
         assert_eq!(url("/requests?state=closed"), "/login?next=%2Frequests%3Fstate%3Dclosed");

@@ -63,7 +63,9 @@ impl FromRequest for Post {
 async fn signed_in(req: &HttpRequest) -> Result<SignedIn, PageError> {
     let state = state(req)?;
     let session = TypedSession::of(req);
-    let (Some(id), Some(csrf)) = (session.member(), session.csrf()) else { return Err(sign_in_first(req)) };
+    let (Some(id), Some(csrf)) = (session.member(), session.csrf()) else {
+        return Err(sign_in_first(req));
+    };
     // Read on every request, so that a lost role or a shut account counts from the next one on.
     let found = state.db.read(move |conn| members::find(conn, &id)).await?;
     let Some(member) = found.filter(|member| member.state == MemberState::Active) else {
@@ -85,6 +87,10 @@ pub(super) fn state(req: &HttpRequest) -> Result<Data<State>, Error> {
 }
 
 fn sign_in_first(req: &HttpRequest) -> PageError {
-    let back = if req.method().is_safe() { req.uri().path_and_query().map(ToString::to_string) } else { None };
+    let back = if req.method().is_safe() {
+        req.uri().path_and_query().map(ToString::to_string)
+    } else {
+        None
+    };
     PageError::SignInFirst(back.unwrap_or_default())
 }

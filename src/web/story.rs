@@ -46,7 +46,8 @@ impl Story {
         key: Option<(&Key, &[Secret])>,
     ) -> Result<Self, Error> {
         let decisions = requests::list_decisions(conn, &[&request.id])?;
-        let mut people: Vec<&MemberId> = decisions.iter().map(|decision| &decision.checker_id).collect();
+        let mut people: Vec<&MemberId> =
+            decisions.iter().map(|decision| &decision.checker_id).collect();
         people.push(&request.maker_id);
         if let Some((Key { state: KeyState::Revoked { by: Some(by), .. }, .. }, _)) = key {
             people.push(by);
@@ -157,7 +158,20 @@ impl Story {
         self
     }
 
-    fn push(&mut self, (class, icon): (&'static str, &'static str), who: &str, what: String, at: DateTime<Utc>) {
-        self.timeline.push(Moment { class, icon, who: who.to_owned(), what, at, comment: String::new() });
+    fn push(
+        &mut self,
+        (class, icon): (&'static str, &'static str),
+        who: &str,
+        what: String,
+        at: DateTime<Utc>,
+    ) {
+        self.timeline.push(Moment {
+            class,
+            icon,
+            who: who.to_owned(),
+            what,
+            at,
+            comment: String::new(),
+        });
     }
 }

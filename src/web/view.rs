@@ -82,13 +82,16 @@ impl GrantView {
             }
         };
         // In the order of the catalogue, which goes from harmless to powerful.
-        let rank = |slug: &String| api.map(|api| api.permissions.iter().position(|p| p.slug == **slug));
+        let rank =
+            |slug: &String| api.map(|api| api.permissions.iter().position(|p| p.slug == **slug));
         let mut slugs: Vec<_> = grant.permissions.iter().collect();
         slugs.sort_by_key(|slug| rank(slug));
         let permissions: Vec<_> = slugs.into_iter().map(tag).collect();
-        let money = |minor: Option<i64>| minor.map(|minor| Money::from_minor(minor, currency).to_string());
+        let money =
+            |minor: Option<i64>| minor.map(|minor| Money::from_minor(minor, currency).to_string());
         let short = |minor: Option<i64>| {
-            money(minor).map(|text| text.trim_start_matches(currency.as_str()).trim_start().to_owned())
+            money(minor)
+                .map(|text| text.trim_start_matches(currency.as_str()).trim_start().to_owned())
         };
         Self {
             label: grant.label.clone(),

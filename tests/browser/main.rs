@@ -11,6 +11,7 @@
 mod person;
 mod pictures;
 mod site;
+mod story;
 mod support;
 
 use std::fs;

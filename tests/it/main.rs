@@ -11,6 +11,7 @@
     reason = "a failed assumption should stop the test"
 )]
 
+mod access;
 mod layers;
 mod mail;
 mod requests;

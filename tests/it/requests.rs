@@ -22,7 +22,10 @@ async fn a_key_is_asked_for_countersigned_shown_once_used_and_revoked() {
     assert_eq!(api.balance().await.is(200).body, r#"{"balance":"50000.00"}"#);
 
     let revoked = maker
-        .submit(&format!("{key}/revoke"), &[("reason", "Not needed"), ("confirm_label", "Main store")])
+        .submit(
+            &format!("{key}/revoke"),
+            &[("reason", "Not needed"), ("confirm_label", "Main store")],
+        )
         .await;
     maker.follow(&revoked).await.is(200).says("Revoked");
     let refused = api.balance().await.is(401);

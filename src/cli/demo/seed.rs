@@ -16,7 +16,8 @@ use crate::config::Config;
 use crate::domain::addresses::AllowedIps;
 use crate::domain::id::{KeyId, OrganisationId, RequestId};
 use crate::domain::key::{Environment, Grant};
-use crate::domain::member::{Actor, Origin, Role};
+use crate::domain::member::Role::{self, Admin, Checker, Maker, Viewer};
+use crate::domain::member::{Actor, Origin};
 use crate::domain::request::Version;
 use crate::enforce::KeyIndex;
 use crate::error::Error;
@@ -43,8 +44,10 @@ pub(super) const DEMO: &[(&str, &str)] = &[
 ];
 
 /// The people of Other Distributor.
-pub(super) const OTHER: &[(&str, &str)] =
-    &[("maker@other.example", "asks for keys there"), ("checker@other.example", "approves and rejects there")];
+pub(super) const OTHER: &[(&str, &str)] = &[
+    ("maker@other.example", "asks for keys there"),
+    ("checker@other.example", "approves and rejects there"),
+];
 
 const DEMO_ID: &str = "36e48800-22ce-4ea0-b37a-198f7978cd53";
 
@@ -71,7 +74,6 @@ impl Seeder {
     async fn people_and_money(&self) -> Result<(), Error> {
         let demo = self.organisation("Demo Distributor", Some(DEMO_ID), "100000").await?;
         let other = self.organisation("Other Distributor", None, "300000").await?;
-        use Role::{Admin, Checker, Maker, Viewer};
         let people: &[(&OrganisationId, &str, &str, &[Role])] = &[
             (&demo, "maker@demo.example", "Amina Bello", &[Maker]),
             (&demo, "maker2@demo.example", "Tunde Lawal", &[Maker]),
@@ -100,7 +102,12 @@ impl Seeder {
             .await
     }
 
-    async fn organisation(&self, name: &str, id: Option<&str>, code: &str) -> Result<OrganisationId, Error> {
+    async fn organisation(
+        &self,
+        name: &str,
+        id: Option<&str>,
+        code: &str,
+    ) -> Result<OrganisationId, Error> {
         let new = NewOrganisation {
             id: id.map(str::parse).transpose().map_err(Error::internal)?,
             name: name.to_owned(),
@@ -148,20 +155,26 @@ impl Seeder {
             system: Some("Point of sale".to_owned()),
             ..grant("Production POS – Main Store", &["read_balance", "perform_operations"], 365)
         };
-        let key = self.revealed("maker@demo.example", pos, "Cash-ins at the counter of the main store.").await?;
+        let key = self
+            .revealed("maker@demo.example", pos, "Cash-ins at the counter of the main store.")
+            .await?;
         self.used(key, 1284, 7).await?;
         let monitor = Grant {
             allowed_ips: addresses("10.20.0.0/16")?,
             system: Some("Treasury desk".to_owned()),
             ..grant("Balance monitor", &["read_balance"], 30)
         };
-        let key = self.revealed("maker2@demo.example", monitor, "Alerts when the float runs low.").await?;
+        let key = self
+            .revealed("maker2@demo.example", monitor, "Alerts when the float runs low.")
+            .await?;
         self.used(key, 412, 0).await?;
         let short = grant("Year-end audit export", &["read_transactions"], 7);
         let key = self.revealed("maker@demo.example", short, "One week for the auditors.").await?;
         self.used(key, 63, 0).await?;
         let laptop = grant("Laptop of the integrator", &["read_balance", "read_transactions"], 90);
-        let key = self.revealed("maker2@demo.example", laptop, "Trying out the first integration.").await?;
+        let key = self
+            .revealed("maker2@demo.example", laptop, "Trying out the first integration.")
+            .await?;
         self.revoke(key, "Laptop of the integrator", "The laptop was replaced.").await?;
         let greedy = grant("Everything for the agency", &["perform_operations"], 365);
         let id = self.asked("maker2@demo.example", greedy, "The agency asks for it.").await?;
@@ -172,7 +185,11 @@ impl Seeder {
             environment: Environment::Staging,
             max_transaction: Some(100_000),
             max_daily: Some(1_000_000),
-            ..grant("Staging – Agent app", &["read_balance", "read_transactions", "perform_operations"], 30)
+            ..grant(
+                "Staging – Agent app",
+                &["read_balance", "read_transactions", "perform_operations"],
+                30,
+            )
         };
         let id = self.asked("maker@demo.example", shop, "For the test round next week.").await?;
         self.approve(id).await?;
@@ -199,7 +216,7 @@ impl Seeder {
         let checker = self.actor("checker@demo.example").await?;
         self.db
             .write(move |tx| {
-                requests::approve(tx, &checker, &id, Version(1), String::new())?;
+                requests::approve(tx, &checker, &id, Version(1), "")?;
                 let key = store::keys::find_of_request(tx.conn, &id)?;
                 key.map(|key| key.id).ok_or(Error::NotFound)
             })
@@ -209,7 +226,7 @@ impl Seeder {
     async fn reject(&self, id: RequestId, reason: &str) -> Result<(), Error> {
         self.wait(3);
         let (checker, reason) = (self.actor("checker2@demo.example").await?, reason.to_owned());
-        self.db.write(move |tx| requests::reject(tx, &checker, &id, Version(1), reason)).await
+        self.db.write(move |tx| requests::reject(tx, &checker, &id, Version(1), &reason)).await
     }
 
     /// A key that was asked for, approved, revealed and saved.
@@ -236,7 +253,7 @@ impl Seeder {
     async fn revoke(&self, key: KeyId, label: &'static str, reason: &str) -> Result<(), Error> {
         self.wait(30);
         let (admin, reason) = (self.actor("admin@demo.example").await?, reason.to_owned());
-        self.db.write(move |tx| keys::revoke(tx, &admin, &key, label, reason)).await
+        self.db.write(move |tx| keys::revoke(tx, &admin, &key, label, &reason)).await
     }
 
     /// Mails of the invented past go nowhere: the first one in the folder is the first real one.

@@ -75,7 +75,10 @@ fn follow(opener: &Opener, shared: &Weak<Shared>, pulse: &Pulse) {
     let mut heard_until = shared.upgrade().map(|shared| shared.clock.now()).unwrap_or_default();
     while shared.strong_count() > 0 {
         if let Err(e) = follow_once(opener, shared, pulse, &mut heard_until) {
-            tracing::warn!(cause = format!("{e:#}"), "the feed of key changes was lost; connecting again");
+            tracing::warn!(
+                cause = format!("{e:#}"),
+                "the feed of key changes was lost; connecting again"
+            );
         }
         std::thread::park_timeout(RETRY);
     }

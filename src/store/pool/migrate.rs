@@ -43,9 +43,12 @@ fn known<DB: diesel::backend::Backend>(
 ) -> anyhow::Result<()> {
     let embedded = embedded.map_err(anyhow::Error::from_boxed)?;
     let applied = applied.map_err(anyhow::Error::from_boxed).context("reading the migrations")?;
-    let unknown = applied.iter().find(|version| embedded.iter().all(|m| m.name().version() != **version));
+    let unknown =
+        applied.iter().find(|version| embedded.iter().all(|m| m.name().version() != **version));
     if let Some(version) = unknown {
-        bail!("the database was migrated by a newer version of Countersign (migration {version}); use that version");
+        bail!(
+            "the database was migrated by a newer version of Countersign (migration {version}); use that version"
+        );
     }
     Ok(())
 }

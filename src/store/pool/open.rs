@@ -89,7 +89,8 @@ impl ManageConnection for Opener {
         let mut conn = self.writer()?;
         if let Conn::Sqlite(conn) = &mut conn {
             // Pooled connections only read: everything that writes goes through the writer thread.
-            conn.batch_execute("PRAGMA query_only = ON").map_err(diesel::r2d2::Error::QueryError)?;
+            conn.batch_execute("PRAGMA query_only = ON")
+                .map_err(diesel::r2d2::Error::QueryError)?;
         }
         Ok(conn)
     }
@@ -115,7 +116,8 @@ fn create_private(path: &str) -> anyhow::Result<()> {
 fn check_sqlite_version(conn: &mut diesel::SqliteConnection) -> anyhow::Result<()> {
     use diesel::RunQueryDsl as _;
     let version: String =
-        diesel::select(diesel::dsl::sql::<diesel::sql_types::Text>("sqlite_version()")).get_result(conn)?;
+        diesel::select(diesel::dsl::sql::<diesel::sql_types::Text>("sqlite_version()"))
+            .get_result(conn)?;
     let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let mut next = || parts.next().unwrap_or(0);
     if (next(), next(), next()) < SQLITE_MIN {

@@ -41,7 +41,11 @@ pub(super) struct Done {
 }
 
 impl Writer {
-    pub(super) fn start(opener: &Opener, pool: &Pool<Opener>, shared: Arc<Shared>) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        opener: &Opener,
+        pool: &Pool<Opener>,
+        shared: Arc<Shared>,
+    ) -> anyhow::Result<Self> {
         if matches!(opener, Opener::Postgres(_)) {
             return Ok(Self::Postgres(pool.clone(), shared));
         }
@@ -69,8 +73,10 @@ impl Writer {
             }
             Self::Sqlite(jobs) => {
                 let (sender, answer) = oneshot::channel();
-                jobs.try_send(Box::new(move |conn, shared| into_done(attempt(conn, shared, work), sender)))
-                    .map_err(|_| Error::Busy)?;
+                jobs.try_send(Box::new(move |conn, shared| {
+                    into_done(attempt(conn, shared, work), sender)
+                }))
+                .map_err(|_| Error::Busy)?;
                 // A job that never ran was dropped: the transaction could not even begin.
                 answer.await.map_err(|_| Error::Busy)?
             }
@@ -87,7 +93,8 @@ fn attempt<T>(
     let run = AssertUnwindSafe(|| {
         let mut tx = shared.transaction(conn);
         let value = work(&mut tx)?;
-        let (events, changes) = (std::mem::take(&mut tx.events), std::mem::take(&mut tx.key_changes));
+        let (events, changes) =
+            (std::mem::take(&mut tx.events), std::mem::take(&mut tx.key_changes));
         // Last, so that the one row every write shares is held as briefly as can be.
         audit::append(&mut tx, events)?;
         Ok((value, changes))
@@ -144,7 +151,9 @@ fn announce(conn: &mut Conn, changes: &[KeySnapshot]) -> QueryResult<()> {
 fn begin(conn: &mut Conn) -> QueryResult<()> {
     match conn {
         // A deferred transaction that reads first cannot wait for another writer; it just fails.
-        Conn::Sqlite(conn) => AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN IMMEDIATE"),
+        Conn::Sqlite(conn) => {
+            AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN IMMEDIATE")
+        }
         Conn::Postgres(conn) => AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN"),
     }
 }

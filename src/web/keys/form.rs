@@ -48,7 +48,10 @@ struct FormPage {
 impl FormPage {
     /// What is wrong with a field, if anything.
     fn mistake(&self, field: &str) -> Option<&str> {
-        self.mistakes.iter().find(|mistake| mistake.field == field).map(|mistake| mistake.message.as_str())
+        self.mistakes
+            .iter()
+            .find(|mistake| mistake.field == field)
+            .map(|mistake| mistake.message.as_str())
     }
 
     /// True if a permission is ticked.
@@ -107,7 +110,8 @@ pub(in crate::web) async fn submit(
         Err(mistakes) => return again(&req, &state, post.me, typed, mistakes).await,
     };
     let me = post.me.actor.clone();
-    let submitted = state.db.write(move |tx| actions::requests::submit(tx, &me, grant, justification)).await;
+    let submitted =
+        state.db.write(move |tx| actions::requests::submit(tx, &me, grant, justification)).await;
     match submitted {
         Ok(id) => Ok(redirect_with(&format!("/requests/{id}"), Flash::Sent)),
         Err(Error::Refused(refusal @ Refusal::NobodyCanApprove(_))) => {

@@ -111,7 +111,8 @@ pub(in crate::web) async fn reveal(
     let (key, secret) = state.db.write(move |tx| actions::keys::reveal(tx, &me, &key)).await?;
     let try_it = try_it(&state.db.site().public_url, &key.organisation_id);
     let page =
-        load(&state, post.me, id, move |page| page.revealed = Some(Revealed { secret, try_it })).await?;
+        load(&state, post.me, id, move |page| page.revealed = Some(Revealed { secret, try_it }))
+            .await?;
     Ok(html(StatusCode::OK, &page))
 }
 
@@ -134,10 +135,13 @@ pub(in crate::web) async fn revoke(
     post: Post,
 ) -> Result<HttpResponse, PageError> {
     let id = parse(&id)?;
-    let reason = parse_note(post.form.text("reason")).map_err(|e| Refusal::Invalid(e.to_owned()))?;
-    let (me, key, typed) = (post.me.actor.clone(), id.clone(), post.form.text("confirm_label").to_owned());
+    let reason =
+        parse_note(post.form.text("reason")).map_err(|e| Refusal::Invalid(e.to_owned()))?;
+    let (me, key, typed) =
+        (post.me.actor.clone(), id.clone(), post.form.text("confirm_label").to_owned());
     let kept = reason.clone();
-    let result = state.db.write(move |tx| actions::keys::revoke(tx, &me, &key, &typed, reason)).await;
+    let result =
+        state.db.write(move |tx| actions::keys::revoke(tx, &me, &key, &typed, &reason)).await;
     let field = match &result {
         Ok(()) => return Ok(redirect_with(&format!("/settings/api-keys/{id}"), Flash::Revoked)),
         Err(Error::Refused(Refusal::LabelMismatch)) => "confirm_label",
@@ -167,8 +171,12 @@ async fn load(
             let story = Story::load(conn, &request, Some((&key, &shown)))?.until(me.now);
             let names = names(conn, people(&key).into_iter())?;
             let currency = frame.organisation.currency;
-            let beside =
-                Beside { catalogue: &catalogue, currency, now: me.now, names: &|id| name(&names, id) };
+            let beside = Beside {
+                catalogue: &catalogue,
+                currency,
+                now: me.now,
+                names: &|id| name(&names, id),
+            };
             let used = usage_of(conn, &key)?;
             let mut page = ShowPage {
                 key: KeyView::new(&key, &shown.iter().collect::<Vec<_>>(), used, &beside),

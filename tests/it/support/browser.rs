@@ -118,7 +118,7 @@ impl<'a> Browser<'a> {
     /// Opens where a redirect leads.
     pub async fn follow(&mut self, page: &Page) -> Page {
         assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", page.text());
-        self.get(&page.location().to_owned()).await
+        self.get(page.location()).await
     }
 
     /// Signs in.
@@ -145,9 +145,9 @@ impl<'a> Browser<'a> {
     /// A request with this browser's cookies.
     pub fn request(&self, method: Method, path: &str) -> TestRequest {
         let request = TestRequest::with_uri(path).method(method).peer_addr(self.peer);
-        self.cookies
-            .iter()
-            .fold(request, |request, (name, value)| request.cookie(Cookie::new(name.clone(), value.clone())))
+        self.cookies.iter().fold(request, |request, (name, value)| {
+            request.cookie(Cookie::new(name.clone(), value.clone()))
+        })
     }
 
     /// Sends a request and keeps the cookies of the answer.
@@ -155,7 +155,7 @@ impl<'a> Browser<'a> {
         let page = self.app.answer(request.to_request()).await;
         for line in page.headers.get_all(header::SET_COOKIE) {
             let cookie = Cookie::parse_encoded(line.to_str().unwrap().to_owned()).unwrap();
-            if cookie.max_age().is_some_and(|age| age.is_zero()) {
+            if cookie.max_age().is_some_and(actix_web::cookie::time::SignedDuration::is_zero) {
                 self.cookies.remove(cookie.name());
             } else {
                 self.cookies.insert(cookie.name().to_owned(), cookie.value().to_owned());
@@ -173,7 +173,9 @@ impl<'a> Browser<'a> {
     pub async fn ask_with(&mut self, label: &str, fields: &[(&str, &str)]) -> String {
         let usual = [("environment", "production"), ("expires_in_days", "365"), ("api", "wallet")];
         let mut all = vec![("label", label)];
-        all.extend(usual.into_iter().filter(|(name, _)| fields.iter().all(|(other, _)| other != name)));
+        all.extend(
+            usual.into_iter().filter(|(name, _)| fields.iter().all(|(other, _)| other != name)),
+        );
         all.extend(fields);
         self.get("/settings/api-keys/new").await.is(200);
         self.submit("/settings/api-keys", &all).await.is(303).location().to_owned()
@@ -188,7 +190,8 @@ impl<'a> Browser<'a> {
     /// Rejects a request as it stands on its page.
     pub async fn reject(&mut self, request: &str, reason: &str) -> Page {
         let version = self.version_of(request).await;
-        self.submit(&format!("{request}/reject"), &[("version", &version), ("reason", reason)]).await
+        self.submit(&format!("{request}/reject"), &[("version", &version), ("reason", reason)])
+            .await
     }
 
     async fn version_of(&mut self, request: &str) -> String {
@@ -208,7 +211,8 @@ impl TestApp {
     /// The path of the key that an approved request led to.
     pub async fn key_of(&self, request: &str) -> String {
         let id = request.trim_start_matches("/requests/").parse().unwrap();
-        let key = self.db.read(move |c| countersign::store::keys::find_of_request(c, &id)).await.unwrap();
+        let key =
+            self.db.read(move |c| countersign::store::keys::find_of_request(c, &id)).await.unwrap();
         format!("/settings/api-keys/{}", key.expect("the request led to a key").id)
     }
 

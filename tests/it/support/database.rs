@@ -40,12 +40,16 @@ impl Database {
 
     pub fn sqlite() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { url: format!("sqlite://{}", dir.path().join("test.db").display()), home: Home::Sqlite(dir) }
+        Self {
+            url: format!("sqlite://{}", dir.path().join("test.db").display()),
+            home: Home::Sqlite(dir),
+        }
     }
 
     pub fn postgres() -> Self {
-        let admin = std::env::var("TEST_POSTGRES_URL")
-            .expect("TEST_POSTGRES_URL is not set; run the tests with tests/run, which starts a PostgreSQL");
+        let admin = std::env::var("TEST_POSTGRES_URL").expect(
+            "TEST_POSTGRES_URL is not set; run the tests with tests/run, which starts a PostgreSQL",
+        );
         let name = format!("t_{}", uuid::Uuid::new_v4().simple());
         let mut conn = diesel::PgConnection::establish(&admin).unwrap();
         conn.batch_execute(&format!("CREATE DATABASE {name}")).unwrap();

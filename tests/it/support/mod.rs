@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod database;
+pub mod dump;
 pub mod smtp;
 
 use std::pin::Pin;
@@ -72,7 +73,8 @@ impl TestApp {
         let site = Site::load(&config).unwrap();
         let db = Db::open(&database.url, clock.clone(), site).unwrap();
         let (demo, other) = people(&db).await;
-        let state = State::load(db.clone(), &config, Passwords::for_tests().unwrap()).await.unwrap();
+        let state =
+            State::load(db.clone(), &config, Passwords::for_tests().unwrap()).await.unwrap();
         let sent = Arc::new(Mutex::new(Vec::new()));
         let worker = Worker {
             db: db.clone(),
@@ -127,7 +129,8 @@ pub fn email(who: &str) -> String {
 
 async fn people(db: &Db) -> (OrganisationId, OrganisationId) {
     use Role::{Admin, Checker, Maker, Viewer};
-    let hash = Passwords::for_tests().unwrap().hash(Zeroizing::new(PASSWORD.to_owned())).await.unwrap();
+    let hash =
+        Passwords::for_tests().unwrap().hash(Zeroizing::new(PASSWORD.to_owned())).await.unwrap();
     let demo = organisation(db, "Demo Distributor", Some(DEMO_ID), "100000").await;
     let other = organisation(db, "Other Distributor", None, "300000").await;
     let rows: &[(&OrganisationId, &str, &[Role])] = &[
@@ -176,18 +179,18 @@ async fn service(state: State) -> Rc<dyn Fn(Request) -> Answer> {
             match service.call(request).await {
                 Ok(res) => {
                     let (status, headers) = (res.status(), res.headers().clone());
-                    page(status, headers, to_bytes(res.into_body()).await.unwrap_or_default().to_vec())
+                    page(status, headers, &to_bytes(res.into_body()).await.unwrap_or_default())
                 }
                 Err(e) => {
                     let res = e.error_response();
                     let (status, headers) = (res.status(), res.headers().clone());
-                    page(status, headers, to_bytes(res.into_body()).await.unwrap().to_vec())
+                    page(status, headers, &to_bytes(res.into_body()).await.unwrap())
                 }
             }
         })
     })
 }
 
-fn page(status: StatusCode, headers: HeaderMap, body: Vec<u8>) -> Page {
-    Page { status, headers, body: String::from_utf8_lossy(&body).into_owned() }
+fn page(status: StatusCode, headers: HeaderMap, body: &[u8]) -> Page {
+    Page { status, headers, body: String::from_utf8_lossy(body).into_owned() }
 }
