@@ -40,11 +40,11 @@ pub fn reveal(tx: &mut Tx<'_>, me: &Actor, id: &KeyId) -> Result<(Key, PlainSecr
     let key = key.reveal(tx.now)?;
     // First the version: it is the lock that racing reveals queue up for.
     keys::update(tx, &key)?;
-    let earlier = secrets::list(tx.conn, id)?;
-    if earlier.iter().any(|secret| secret.ended_at.is_none() && !secret.is_unsaved()) {
+    // Ended before looked at: this waits for a first use that is just being written down.
+    let replaced = secrets::end_unsaved(tx, id)?;
+    if secrets::list(tx.conn, id)?.iter().any(|secret| secret.ended_at.is_none()) {
         return Err(Refusal::AlreadyRevealed.into());
     }
-    let replaced = secrets::end_unsaved(tx, id)?;
     let prefix = tx.site.catalogue.find(&key.grant.api).map(|api| api.prefix.clone());
     let prefix =
         prefix.ok_or_else(|| Error::internal(format!("{} left the catalogue", key.grant.api)))?;

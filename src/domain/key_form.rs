@@ -90,7 +90,7 @@ impl KeyForm {
             }]);
         };
         let mut wrong = Mistakes::default();
-        let label = wrong.keep("label", parse_line(&self.label));
+        let label = wrong.keep("label", self.read_label());
         let contact_email = wrong.keep("contact_email", optional(&self.contact_email, str::parse));
         let system = wrong.keep("system", optional(&self.system, parse_line));
         let environment = wrong.keep("environment", self.environment.parse());
@@ -123,6 +123,10 @@ impl KeyForm {
             (true, Some(whole)) => Ok(whole),
             _ => Err(wrong.0),
         }
+    }
+
+    fn read_label(&self) -> Result<String, &'static str> {
+        if self.label.trim().is_empty() { Err("Enter a label.") } else { parse_line(&self.label) }
     }
 
     fn read_permissions(&self, api: &Api) -> Result<BTreeSet<String>, &'static str> {

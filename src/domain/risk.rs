@@ -12,39 +12,58 @@ pub struct Risk {
     pub sentence: &'static str,
     /// True if it deserves the loud colour.
     pub high: bool,
+    /// The picture beside it.
+    pub icon: &'static str,
 }
 
 const MOVES_MONEY: Risk = Risk {
     title: "Moves money",
     sentence: "It may ask for cash-ins and cash-outs. Each one still waits for a checker.",
     high: true,
+    icon: "coins",
 };
-const NO_DAILY_LIMIT: Risk =
-    Risk { title: "No daily limit", sentence: "It may ask for any total in a day.", high: true };
+const NO_DAILY_LIMIT: Risk = Risk {
+    title: "No daily limit",
+    sentence: "It may ask for any total in a day.",
+    high: true,
+    icon: "gauge",
+};
 const NO_TRANSACTION_LIMIT: Risk = Risk {
     title: "No transaction limit",
     sentence: "One operation may be of any size.",
     high: true,
+    icon: "gauge",
 };
 const ANY_ADDRESS: Risk = Risk {
     title: "Any address",
     sentence: "It works from anywhere. A leaked key is harder to misuse with a list of addresses.",
     high: false,
+    icon: "globe",
 };
 const WIDE_NETWORK: Risk = Risk {
     title: "Wide network",
     sentence: "Its list of addresses covers a very large network.",
     high: false,
+    icon: "globe",
 };
 const LONG_LIFE: Risk = Risk {
     title: "Long life",
     sentence: "It lives longer than 180 days. Rotating every 90 to 180 days is good practice.",
     high: false,
+    icon: "calendar",
 };
-const NO_EXPIRY: Risk =
-    Risk { title: "No expiry", sentence: "It lives until somebody revokes it.", high: true };
-const PRODUCTION: Risk =
-    Risk { title: "Production", sentence: "It opens the production system.", high: false };
+const NO_EXPIRY: Risk = Risk {
+    title: "No expiry",
+    sentence: "It lives until somebody revokes it.",
+    high: true,
+    icon: "calendar",
+};
+const PRODUCTION: Risk = Risk {
+    title: "Production",
+    sentence: "It opens the production system.",
+    high: false,
+    icon: "server",
+};
 
 /// The hints for a grant, most serious first.
 pub fn hints(grant: &Grant, catalogue: &Catalogue) -> Vec<Risk> {

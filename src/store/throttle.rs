@@ -24,14 +24,18 @@ pub fn count_attempt(
     limit: Limit,
 ) -> Result<Option<DateTime<Utc>>, Error> {
     let now = tx.now;
-    let (failures, blocked_until) = match find(tx, subject)? {
+    let row = match find(tx, subject)? {
         None => {
             insert(tx, subject)?;
-            (0, None)
+            // Several first attempts queue up in the insert: only now is it clear which was first.
+            find(tx, subject)?
         }
+        found => found,
+    };
+    let (failures, blocked_until) = match row {
         Some((_, Some(until), _)) if until.and_utc() > now => return Ok(Some(until.and_utc())),
         // A pause that is over, or failures of long ago, start a new count.
-        Some((_, Some(_), _)) => (0, None),
+        None | Some((_, Some(_), _)) => (0, None),
         Some((_, None, updated_at)) if updated_at.and_utc() + limit.pause <= now => (0, None),
         Some((failures, None, _)) => (failures, None::<NaiveDateTime>),
     };

@@ -44,7 +44,7 @@ impl PageError {
     fn title(&self) -> &'static str {
         match self.status_code().as_u16() {
             403 => "You may not do this",
-            404 => "There is nothing here",
+            404 => "Page not found",
             405 => "That does not work here",
             409 => "It has changed",
             429 => "Too many attempts",

@@ -43,11 +43,22 @@ struct Waiting {
     at: DateTime<Utc>,
 }
 
+/// Why a key should be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// Approved, and not revealed since.
+    ToReveal,
+    /// It ends soon.
+    Expires,
+    /// It never made a call since it was approved.
+    NeverUsed,
+}
+
 /// A key that somebody should look at, and since or until when.
 struct Attention {
     url: String,
     label: String,
-    what: &'static str,
+    why: Why,
     at: DateTime<Utc>,
 }
 
@@ -85,24 +96,24 @@ fn load(conn: &mut crate::store::Conn, me: &SignedIn) -> Result<HomePage, crate:
     let can_decide = me.actor.member.roles.checker;
     let waiting = others.iter().take(if can_decide { shown } else { 0 }).map(view).collect();
     let mine = mine.iter().take(shown).map(view).collect();
-    let key = |key: &crate::domain::key::Key, what, at| Attention {
+    let key = |key: &crate::domain::key::Key, why, at| Attention {
         url: key_url(key),
         label: key.grant.label.clone(),
-        what,
+        why,
         at,
     };
     let to_reveal = keys::list_to_reveal(conn, organisation, id, now)?;
     let expiring = keys::list_expiring(conn, organisation, now, now + SOON)?;
     let unused = keys::list_never_used(conn, organisation, now, now - UNUSED)?;
-    let ends = expiring.iter().filter_map(|k| Some(key(k, "expires", k.expires_at?)));
-    let idle = unused.iter().map(|k| key(k, "never used since it was approved", k.created_at));
+    let ends = expiring.iter().filter_map(|k| Some(key(k, Why::Expires, k.expires_at?)));
+    let idle = unused.iter().map(|k| key(k, Why::NeverUsed, k.created_at));
     Ok(HomePage {
         frame: Frame::load(conn, me, Nav::Home)?,
         balance: wallets::balance(conn, organisation)?,
         active_keys: keys::count(conn, organisation, keys::Listed::Live, now)?,
         waiting,
         mine,
-        to_reveal: to_reveal.iter().map(|k| key(k, "approved", k.created_at)).collect(),
+        to_reveal: to_reveal.iter().map(|k| key(k, Why::ToReveal, k.created_at)).collect(),
         attention: ends.chain(idle).collect(),
     })
 }

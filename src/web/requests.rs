@@ -1,5 +1,7 @@
 //! The checker's inbox and the review page.
 
+use std::collections::HashMap;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Query};
@@ -13,14 +15,16 @@ use super::signed_in::{Post, SignedIn};
 use super::story::Story;
 use super::view::{Badge, GrantView, Pager, ROWS, key_url, request_url};
 use crate::actions;
-use crate::domain::id::RequestId;
+use crate::domain::catalogue::Catalogue;
+use crate::domain::id::{MemberId, RequestId};
+use crate::domain::key::{Key, KeyStatus};
 use crate::domain::policy;
 use crate::domain::refusal::Refusal;
 use crate::domain::request::{Request, RequestState};
 use crate::domain::risk::Risk;
 use crate::domain::text::parse_note;
 use crate::error::Error;
-use crate::store::{keys, members, requests, secrets};
+use crate::store::{Conn, keys, members, requests, secrets};
 
 const CLOSED: &[RequestState] = &[
     RequestState::Approved,
@@ -29,6 +33,9 @@ const CLOSED: &[RequestState] = &[
     RequestState::Expired,
     RequestState::Void,
 ];
+
+/// The kinds a list can be narrowed to.
+const KINDS: &[&str] = &["issue_key"];
 
 #[derive(Template)]
 #[template(path = "requests/list.html")]
@@ -50,6 +57,8 @@ struct Row {
     own: bool,
     badge: Badge,
     risks: Vec<Risk>,
+    /// Who decided, if somebody did.
+    deciders: Vec<String>,
     created_at: DateTime<Utc>,
     closed_at: Option<DateTime<Utc>>,
 }
@@ -69,53 +78,62 @@ pub(super) async fn list(
 ) -> Result<HttpResponse, PageError> {
     let flash = me.flash;
     let catalogue = state.db.site().catalogue.clone();
-    let page = state
-        .db
-        .read(move |conn| {
-            let frame = Frame::load(conn, &me, Nav::Requests)?;
-            let organisation = me.actor.organisation();
-            let closed = query.state.as_deref() == Some("closed");
-            let kind = query.kind.as_deref().filter(|kind| !kind.is_empty());
-            let filter = |states| requests::Filter { states, kind, ..requests::Filter::default() };
-            let pending_count =
-                requests::count(conn, organisation, filter(&[RequestState::Pending]))?;
-            let closed_count = requests::count(conn, organisation, filter(CLOSED))?;
-            let pager = Pager::new(query.page, if closed { closed_count } else { pending_count });
-            let filter = requests::Filter {
-                newest_first: closed,
-                offset: pager.offset(),
-                limit: ROWS,
-                ..filter(if closed { CLOSED } else { &[RequestState::Pending] })
-            };
-            let found = requests::list(conn, organisation, filter)?;
-            let makers: Vec<_> = found.iter().map(|request| &request.maker_id).collect();
-            let names = members::names(conn, &makers)?;
-            let currency = frame.organisation.currency;
-            let row = |request: &Request| Row {
-                url: request_url(request),
-                title: request.payload.title().to_owned(),
-                kind: request.payload.kind_name(),
-                maker: names
-                    .iter()
-                    .find(|(id, _)| *id == request.maker_id)
-                    .map(|(_, name)| name.clone())
-                    .unwrap_or_default(),
-                own: request.maker_id == *me.actor.id(),
-                badge: request.state.into(),
-                risks: request
-                    .payload
-                    .grant()
-                    .map(|grant| GrantView::new(grant, &catalogue, currency).risks)
-                    .unwrap_or_default(),
-                created_at: request.created_at,
-                closed_at: request.closed_at,
-            };
-            let rows = found.iter().map(row).collect();
-            let kind = kind.unwrap_or_default().to_owned();
-            Ok(ListPage { frame, closed, pending_count, closed_count, rows, pager, kind })
-        })
-        .await?;
+    let page = state.db.read(move |conn| load_list(conn, &me, &query, &catalogue)).await?;
     Ok(html_after_flash(&page, flash))
+}
+
+fn load_list(
+    conn: &mut Conn,
+    me: &SignedIn,
+    query: &ListQuery,
+    catalogue: &Catalogue,
+) -> Result<ListPage, Error> {
+    let frame = Frame::load(conn, me, Nav::Requests)?;
+    let organisation = me.actor.organisation();
+    let closed = query.state.as_deref() == Some("closed");
+    let kind = query.kind.as_deref().filter(|kind| KINDS.contains(kind));
+    let filter = |states| requests::Filter { states, kind, ..requests::Filter::default() };
+    let pending_count = requests::count(conn, organisation, filter(&[RequestState::Pending]))?;
+    let closed_count = requests::count(conn, organisation, filter(CLOSED))?;
+    let pager = Pager::new(query.page, if closed { closed_count } else { pending_count });
+    let filter = requests::Filter {
+        newest_first: closed,
+        offset: pager.offset(),
+        limit: ROWS,
+        ..filter(if closed { CLOSED } else { &[RequestState::Pending] })
+    };
+    let found = requests::list(conn, organisation, filter)?;
+    let ids: Vec<_> = found.iter().map(|request| &request.id).collect();
+    let decisions = requests::list_decisions(conn, &ids)?;
+    let people = found.iter().map(|request| &request.maker_id);
+    let people: Vec<_> =
+        people.chain(decisions.iter().map(|decision| &decision.checker_id)).collect();
+    let names: HashMap<_, _> = members::names(conn, &people)?.into_iter().collect();
+    let name = |id: &MemberId| names.get(id).cloned().unwrap_or_default();
+    let currency = frame.organisation.currency;
+    let row = |request: &Request| Row {
+        url: request_url(request),
+        title: request.payload.title().to_owned(),
+        kind: request.payload.kind_name(),
+        maker: name(&request.maker_id),
+        own: request.maker_id == *me.actor.id(),
+        badge: request.state.into(),
+        risks: request
+            .payload
+            .grant()
+            .map(|grant| GrantView::new(grant, catalogue, currency).risks)
+            .unwrap_or_default(),
+        deciders: decisions
+            .iter()
+            .filter(|decision| decision.request_id == request.id)
+            .map(|decision| name(&decision.checker_id))
+            .collect(),
+        created_at: request.created_at,
+        closed_at: request.closed_at,
+    };
+    let rows = found.iter().map(row).collect();
+    let kind = kind.unwrap_or_default().to_owned();
+    Ok(ListPage { frame, closed, pending_count, closed_count, rows, pager, kind })
 }
 
 #[derive(Template)]
@@ -130,6 +148,8 @@ struct ShowPage {
     story: Story,
     decision: DecisionBox,
     key_url: Option<String>,
+    /// True if this member is the maker of a key that was never revealed.
+    awaits_my_reveal: bool,
     /// What was wrong with a rejection that came back.
     reject_error: Option<String>,
     comment: String,
@@ -177,7 +197,7 @@ async fn load(
             let key = keys::find_of_request(conn, &id)?;
             let secrets = key.as_ref().map(|key| secrets::list(conn, &key.id)).transpose()?;
             let parts = key.as_ref().zip(secrets.as_deref());
-            let story = Story::load(conn, &request, parts)?.until(me.now);
+            let story = Story::load(conn, &request, parts, me.now)?;
             let currency = frame.organisation.currency;
             let mut page = ShowPage {
                 url: request_url(&request),
@@ -189,6 +209,7 @@ async fn load(
                 maker: story.name(&request.maker_id),
                 decision: decision_box(&me, &request, &story),
                 key_url: key.as_ref().map(key_url),
+                awaits_my_reveal: key.as_ref().is_some_and(|key| awaits_reveal(&me, key)),
                 frame,
                 request,
                 story,
@@ -200,6 +221,10 @@ async fn load(
             Ok(page)
         })
         .await
+}
+
+fn awaits_reveal(me: &SignedIn, key: &Key) -> bool {
+    key.status(me.now) == KeyStatus::Approved && policy::may_reveal(&me.actor, key).is_ok()
 }
 
 fn decision_box(me: &SignedIn, request: &Request, story: &Story) -> DecisionBox {

@@ -44,6 +44,7 @@ impl Story {
         conn: &mut Conn,
         request: &Request,
         key: Option<(&Key, &[Secret])>,
+        now: DateTime<Utc>,
     ) -> Result<Self, Error> {
         let decisions = requests::list_decisions(conn, &[&request.id])?;
         let mut people: Vec<&MemberId> =
@@ -57,7 +58,7 @@ impl Story {
         story.sign(request);
         story.tell_request(request);
         if let Some((key, secrets)) = key {
-            story.tell_key(key, secrets);
+            story.tell_key(key, secrets, now);
         }
         story.timeline.sort_by_key(|moment| moment.at);
         Ok(story)
@@ -122,13 +123,13 @@ impl Story {
                 self.push(("", "undo"), &maker, "took it back".to_owned(), at);
             }
             (RequestState::Expired, Some(at)) => {
-                self.push(("is-bad", "hourglass"), "Nobody", "decided in time".to_owned(), at);
+                self.push(("is-bad", "hourglass"), "The request", "ran out of time".to_owned(), at);
             }
             _ => (),
         }
     }
 
-    fn tell_key(&mut self, key: &Key, secrets: &[Secret]) {
+    fn tell_key(&mut self, key: &Key, secrets: &[Secret], now: DateTime<Utc>) {
         let maker = self.name(&key.maker_id);
         for secret in secrets {
             let ending = format!("revealed a secret ending in {}", secret.last_four);
@@ -146,16 +147,9 @@ impl Story {
             if let Some(moment) = self.timeline.last_mut() {
                 moment.comment.clone_from(reason);
             }
-        } else if let Some(at) = key.expires_at {
-            // `until` leaves it out as long as it lies ahead.
+        } else if let Some(at) = key.expires_at.filter(|at| *at <= now) {
             self.push(("is-bad", "hourglass"), "The key", "expired".to_owned(), at);
         }
-    }
-
-    /// Leaves out what has not happened yet at `now`.
-    pub(super) fn until(mut self, now: DateTime<Utc>) -> Self {
-        self.timeline.retain(|moment| moment.at <= now);
-        self
     }
 
     fn push(

@@ -112,7 +112,7 @@ async fn leaving_the_reveal_page_wipes_the_key_from_the_page_left_behind() {
     let (driver, server) = (Driver::start(), Server::start(PASSWORD));
     let maker = signed_in(&driver, &server, "maker@demo.example").await;
     maker.open("/").await;
-    maker.press("Staging – Agent app").await;
+    maker.press("Open Staging – Agent app").await;
     maker.press("Reveal key").await;
     maker.sees("Copy this key now").await;
     let secret = maker.value_of("#api-key").await;
@@ -162,7 +162,7 @@ async fn every_page_is_handsome_and_accessible() {
     maker.sees("Revoke key").await;
     pictures(&maker, "key-active").await;
     maker.open("/").await;
-    maker.press("Staging – Agent app").await;
+    maker.press("Open Staging – Agent app").await;
     pictures(&maker, "key-approved").await;
     checker.open("/requests").await;
     checker.press("Cash-in service").await;

@@ -12,7 +12,13 @@
 )]
 
 mod access;
+mod audit;
 mod layers;
+mod outbox;
 mod mail;
+mod races;
 mod requests;
+mod schema;
+mod self_approval;
+mod store;
 mod support;

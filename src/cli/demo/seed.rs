@@ -158,7 +158,7 @@ impl Seeder {
         let key = self
             .revealed("maker@demo.example", pos, "Cash-ins at the counter of the main store.")
             .await?;
-        self.used(key, 1284, 7).await?;
+        self.used(key, (1284, 7), TimeDelta::minutes(37)).await?;
         let monitor = Grant {
             allowed_ips: addresses("10.20.0.0/16")?,
             system: Some("Treasury desk".to_owned()),
@@ -167,10 +167,10 @@ impl Seeder {
         let key = self
             .revealed("maker2@demo.example", monitor, "Alerts when the float runs low.")
             .await?;
-        self.used(key, 412, 0).await?;
+        self.used(key, (412, 0), TimeDelta::minutes(15)).await?;
         let short = grant("Year-end audit export", &["read_transactions"], 7);
         let key = self.revealed("maker@demo.example", short, "One week for the auditors.").await?;
-        self.used(key, 63, 0).await?;
+        self.used(key, (63, 0), TimeDelta::days(13)).await?;
         let laptop = grant("Laptop of the integrator", &["read_balance", "read_transactions"], 90);
         let key = self
             .revealed("maker2@demo.example", laptop, "Trying out the first integration.")
@@ -244,8 +244,13 @@ impl Seeder {
         Ok(key)
     }
 
-    async fn used(&self, key_id: KeyId, allowed: i64, denied: i64) -> Result<(), Error> {
-        let last = Clock::System.now() - TimeDelta::minutes(allowed % 50 + 3);
+    async fn used(
+        &self,
+        key_id: KeyId,
+        (allowed, denied): (i64, i64),
+        ago: TimeDelta,
+    ) -> Result<(), Error> {
+        let last = Clock::System.now() - ago;
         let calls = Calls { key_id, allowed, denied, last_used_at: Some(last) };
         self.db.write(move |tx| store::usage::add(tx, &calls)).await
     }

@@ -1,7 +1,7 @@
 //! Migrations: embedded, one folder per database, same names.
 
 use anyhow::{Context as _, bail};
-use diesel::connection::SimpleConnection as _;
+use diesel::connection::{AnsiTransactionManager, SimpleConnection as _, TransactionManager as _};
 use diesel::migration::{MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel::sqlite::Sqlite;
@@ -18,8 +18,20 @@ const LOCK: &str = "7150267401";
 pub(super) fn run(conn: &mut Conn) -> anyhow::Result<()> {
     let result = match conn {
         Conn::Sqlite(conn) => {
-            known(MigrationSource::<Sqlite>::migrations(&SQLITE), conn.applied_migrations())?;
-            conn.run_pending_migrations(SQLITE).map(drop)
+            // Two processes may open a new file at once; diesel's own transactions nest inside.
+            AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN IMMEDIATE")?;
+            let result =
+                known(MigrationSource::<Sqlite>::migrations(&SQLITE), conn.applied_migrations())
+                    .and_then(|()| {
+                        let run = conn.run_pending_migrations(SQLITE).map(drop);
+                        run.map_err(anyhow::Error::from_boxed)
+                    });
+            if result.is_ok() {
+                AnsiTransactionManager::commit_transaction(conn)?;
+            } else {
+                AnsiTransactionManager::rollback_transaction(conn)?;
+            }
+            result
         }
         Conn::Postgres(conn) => {
             // A node that waits here waits for another node's whole migration.
@@ -27,11 +39,12 @@ pub(super) fn run(conn: &mut Conn) -> anyhow::Result<()> {
             conn.batch_execute(&format!("SELECT pg_advisory_lock({LOCK})"))?;
             known(MigrationSource::<Pg>::migrations(&POSTGRES), conn.applied_migrations())?;
             let result = conn.run_pending_migrations(POSTGRES).map(drop);
+            let result = result.map_err(anyhow::Error::from_boxed);
             conn.batch_execute(&format!("SELECT pg_advisory_unlock({LOCK})"))?;
             result
         }
     };
-    result.map_err(anyhow::Error::from_boxed).context("migrating the database")
+    result.context("migrating the database")
 }
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;

@@ -87,7 +87,7 @@ impl Tx<'_> {
 impl Db {
     /// Connects and brings the schema up to date.
     pub fn open(url: &str, clock: Clock, site: Site) -> anyhow::Result<Self> {
-        let opener = Opener::new(url);
+        let opener = Opener::new(url)?;
         opener.prepare()?;
         let pool = opener.pool()?;
         let shared = Arc::new(Shared { clock, site, observer: OnceLock::new() });

@@ -22,11 +22,13 @@ pub(super) enum Opener {
 }
 
 impl Opener {
-    pub(super) fn new(url: &str) -> Self {
+    pub(super) fn new(url: &str) -> anyhow::Result<Self> {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            Self::Postgres(url.to_owned())
-        } else {
-            Self::Sqlite(url.trim_start_matches("sqlite://").to_owned())
+            return Ok(Self::Postgres(url.to_owned()));
+        }
+        match url.strip_prefix("sqlite://") {
+            Some(path) => Ok(Self::Sqlite(path.to_owned())),
+            None => bail!("the address of the database must start with sqlite:// or postgres://"),
         }
     }
 

@@ -168,7 +168,7 @@ async fn load(
             let key = keys::get(conn, me.actor.organisation(), &id)?;
             let request = requests::get(conn, me.actor.organisation(), &key.request_id)?;
             let shown = secrets::list(conn, &id)?;
-            let story = Story::load(conn, &request, Some((&key, &shown)))?.until(me.now);
+            let story = Story::load(conn, &request, Some((&key, &shown)), me.now)?;
             let names = names(conn, people(&key).into_iter())?;
             let currency = frame.organisation.currency;
             let beside = Beside {

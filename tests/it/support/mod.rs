@@ -3,6 +3,8 @@
 pub mod browser;
 pub mod database;
 pub mod dump;
+pub mod http;
+pub mod process;
 pub mod smtp;
 
 use std::pin::Pin;
