@@ -13,7 +13,7 @@ use scraper::{Html, Selector};
 
 use crate::support::process::{beside, number, run, texts};
 use crate::support::smtp::{ReceivedMail, SmtpServer};
-use crate::support::{PASSWORD, TestApp, email};
+use crate::support::{TestApp, email};
 
 const WAITING: &str = "SELECT count(*) FROM outbox WHERE sent_at IS NULL AND failed_at IS NULL";
 
@@ -35,7 +35,9 @@ fn recipients(mails: &[ReceivedMail]) -> Vec<String> {
 }
 
 fn people(who: &[&str]) -> Vec<String> {
-    who.iter().map(|who| email(who)).collect()
+    let mut all: Vec<_> = who.iter().map(|who| email(who)).collect();
+    all.sort();
+    all
 }
 
 #[actix_web::test]
@@ -269,7 +271,6 @@ async fn mails_are_marked_readable_twice_lead_home_decide_nothing_and_hold_no_se
         assert!(mail.subject().starts_with("[Countersign] "), "{}", mail.subject());
         for part in [mail.data.as_str(), &mail.body(), &mail.html()] {
             assert!(!part.contains(&secret) && !part.contains(&secret[4..50]), "a secret: {part}");
-            assert!(!part.contains(PASSWORD), "a password: {part}");
         }
         for link in links(mail) {
             let path = link.strip_prefix("http://127.0.0.1:8080").expect(&link);
