@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::letters;
+use super::{current, letters};
 use crate::domain::audit::{Event, Who};
 use crate::domain::id::{KeyId, SecretId};
 use crate::domain::key::{Grant, Key, KeyState, Secret};
@@ -36,7 +36,7 @@ pub(super) fn issue(tx: &mut Tx<'_>, request: &Request, grant: &Grant) -> Result
 /// used ends here, so that of racing reveals exactly one stays good.
 pub fn reveal(tx: &mut Tx<'_>, me: &Actor, id: &KeyId) -> Result<(Key, PlainSecret), Error> {
     let key = keys::get(tx.conn, me.organisation(), id)?;
-    policy::may_reveal(me, &key)?;
+    policy::may_reveal(&current(tx, me)?, &key)?;
     let key = key.reveal(tx.now)?;
     // First the version: it is the lock that racing reveals queue up for.
     keys::update(tx, &key)?;
@@ -71,7 +71,7 @@ pub fn reveal(tx: &mut Tx<'_>, me: &Actor, id: &KeyId) -> Result<(Key, PlainSecr
 /// Notes that the maker saved the secret: from now on it is never shown again.
 pub fn confirm(tx: &mut Tx<'_>, me: &Actor, id: &KeyId) -> Result<Key, Error> {
     let key = keys::get(tx.conn, me.organisation(), id)?;
-    policy::may_reveal(me, &key)?;
+    policy::may_reveal(&current(tx, me)?, &key)?;
     let key = key.reveal(tx.now)?;
     keys::update(tx, &key)?;
     if secrets::confirm(tx, id)? == 0 {
@@ -91,7 +91,7 @@ pub fn revoke(
     reason: &str,
 ) -> Result<(), Error> {
     let key = keys::get(tx.conn, me.organisation(), id)?;
-    policy::may_revoke(me)?;
+    policy::may_revoke(&current(tx, me)?)?;
     if typed_label.trim() != key.grant.label {
         return Err(Refusal::LabelMismatch.into());
     }

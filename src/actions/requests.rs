@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{keys, letters};
+use super::{current, keys, letters};
 use crate::domain::audit::{Event, Who};
 use crate::domain::id::{DecisionId, RequestId};
 use crate::domain::key::Grant;
@@ -25,6 +25,7 @@ pub fn submit(
     grant: Grant,
     justification: String,
 ) -> Result<RequestId, Error> {
+    let me = &current(tx, me)?;
     policy::may_request(me)?;
     let organisation = organisations::get(tx.conn, me.organisation())?;
     let mut checkers = members::list_with_role(tx.conn, me.organisation(), Role::Checker)?;
@@ -106,7 +107,7 @@ pub fn reject(
 /// Takes one's own request back.
 pub fn withdraw(tx: &mut Tx<'_>, me: &Actor, id: &RequestId) -> Result<(), Error> {
     let request = requests::lock(tx, me.organisation(), id)?;
-    policy::may_withdraw(me, &request)?;
+    policy::may_withdraw(&current(tx, me)?, &request)?;
     let request = request.withdraw(tx.now)?;
     requests::update(tx, &request, request.version)?;
     tx.audit(event(me, "request.withdrawn", &request, json!({})));
@@ -138,7 +139,7 @@ pub fn expire_overdue(tx: &mut Tx<'_>) -> Result<usize, Error> {
 /// The request under its lock, if this member may decide this version of it now.
 fn decidable(tx: &mut Tx<'_>, me: &Actor, id: &RequestId, seen: Version) -> Result<Request, Error> {
     let request = requests::lock(tx, me.organisation(), id)?;
-    policy::may_decide(me, &request)?;
+    policy::may_decide(&current(tx, me)?, &request)?;
     request.still_open(tx.now)?;
     if request.version == seen { Ok(request) } else { Err(Error::Stale) }
 }

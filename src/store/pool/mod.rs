@@ -34,7 +34,8 @@ pub enum Conn {
 pub struct Tx<'a> {
     /// The connection the transaction is on.
     pub conn: &'a mut Conn,
-    /// Read once, after the lock was ours.
+    /// Read once, when the transaction began. On SQLite that is after the one write lock was ours,
+    /// so times follow the order of writes; on PostgreSQL they may differ from it by a transaction's length.
     pub now: DateTime<Utc>,
     /// What every action may look up.
     pub site: &'a Site,
