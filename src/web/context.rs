@@ -13,17 +13,19 @@ pub(super) struct Context {
     pub(super) request_id: String,
     /// `light` or `dark` if the person chose one, else empty.
     pub(super) theme: &'static str,
+    /// Whether people come over https, so that cookies can insist on it.
+    pub(super) secure: bool,
 }
 
 impl Context {
     /// A new context; the id is ours, never the client's, so that it can be trusted in logs.
-    pub(super) fn new(req: &ServiceRequest) -> Self {
+    pub(super) fn new(req: &ServiceRequest, secure: bool) -> Self {
         let theme = match req.cookie("theme").as_ref().map(actix_web::cookie::Cookie::value) {
             Some("light") => "light",
             Some("dark") => "dark",
             _ => "",
         };
-        Self { request_id: uuid::Uuid::new_v4().simple().to_string(), theme }
+        Self { request_id: uuid::Uuid::new_v4().simple().to_string(), theme, secure }
     }
 
     /// Runs a future inside this context.

@@ -43,8 +43,8 @@ pub(super) async fn wrap(
     req: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, ActixError> {
-    let context = Context::new(&req);
     let secure = req.app_data::<Data<State>>().is_some_and(|state| state.settings.secure);
+    let context = Context::new(&req, secure);
     let (method, started) = (req.method().clone(), std::time::Instant::now());
     let id = context.request_id.clone();
     let result = context.scope(survive(next.call(req))).await;

@@ -164,6 +164,7 @@ fn flash_cookie(code: &'static str) -> Cookie<'static> {
     Cookie::build(FLASH_COOKIE, code)
         .path("/")
         .http_only(true)
+        .secure(Context::current().secure)
         .same_site(SameSite::Lax)
         .max_age(Duration::minutes(1))
         .finish()
