@@ -83,7 +83,7 @@ pub fn mark_sent(tx: &mut Tx<'_>, id: &str) -> Result<(), Error> {
             outbox::last_error.eq(None::<String>),
         ))
         .execute(tx.conn)?;
-    Ok(())
+    forget_text(tx, id)
 }
 
 /// Notes a failed attempt: to be tried again at `next`, or never.
@@ -103,6 +103,14 @@ pub fn mark_failed(
             outbox::failed_at.eq(failed_at),
             outbox::last_error.eq(error),
         ))
+        .execute(tx.conn)?;
+    if next.is_none() { forget_text(tx, id) } else { Ok(()) }
+}
+
+/// Nobody reads the text of a mail that left or was given up, and an invitation's holds its link.
+fn forget_text(tx: &mut Tx<'_>, id: &str) -> Result<(), Error> {
+    diesel::update(outbox::table.find(id))
+        .set((outbox::text_body.eq(""), outbox::html_body.eq("")))
         .execute(tx.conn)?;
     Ok(())
 }

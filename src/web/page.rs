@@ -14,7 +14,10 @@ use crate::domain::member::Roles;
 use crate::error::Error;
 use crate::store::{Conn, organisations, requests};
 
-const FLASH_COOKIE: &str = "flash";
+/// The cookie of a flash; over https browsers insist on https, this host and the whole path.
+fn flash_name() -> &'static str {
+    if Context::current().secure { "__Host-flash" } else { "flash" }
+}
 
 /// Which entry of the navigation a page belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +164,7 @@ pub(super) fn redirect_with(location: &str, flash: Flash) -> HttpResponse {
 }
 
 fn flash_cookie(code: &'static str) -> Cookie<'static> {
-    Cookie::build(FLASH_COOKIE, code)
+    Cookie::build(flash_name(), code)
         .path("/")
         .http_only(true)
         .secure(Context::current().secure)
@@ -172,5 +175,5 @@ fn flash_cookie(code: &'static str) -> Cookie<'static> {
 
 /// The flash of a request.
 pub(super) fn flash(req: &actix_web::HttpRequest) -> Option<Flash> {
-    Flash::read(req.cookie(FLASH_COOKIE).as_ref())
+    Flash::read(req.cookie(flash_name()).as_ref())
 }

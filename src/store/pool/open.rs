@@ -74,7 +74,8 @@ impl Opener {
                 conn.batch_execute(
                     "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
                      PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-                     PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY",
+                     PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY; \
+                     PRAGMA secure_delete = ON",
                 )
                 .map_err(query)?;
                 Ok(Conn::Sqlite(conn))

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 
 use anyhow::Context as _;
 use diesel::connection::{AnsiTransactionManager, Connection, TransactionManager as _};
@@ -26,7 +27,22 @@ type Manager = <Conn as Connection>::TransactionManager;
 /// Where writes go.
 pub(super) enum Writer {
     Postgres(Pool<Opener>, Arc<Shared>),
-    Sqlite(SyncSender<Job>),
+    Sqlite(WriterThread),
+}
+
+/// The one thread that writes to SQLite. Dropping it waits until its connection is closed, so that
+/// an orderly end leaves everything in the one file.
+pub(super) struct WriterThread {
+    jobs: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for WriterThread {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        // A writer that panicked has nothing left to close.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
 }
 
 /// One write on its way to the writer thread.
@@ -51,11 +67,11 @@ impl Writer {
         }
         let (sender, jobs) = sync_channel(QUEUE);
         let conn = opener.writer().context("opening the writing connection")?;
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("countersign-writer".to_owned())
             .spawn(move || write_in_batches(conn, &shared, &jobs))
             .context("starting the writer thread")?;
-        Ok(Self::Sqlite(sender))
+        Ok(Self::Sqlite(WriterThread { jobs: Some(sender), thread: Some(thread) }))
     }
 
     pub(super) async fn write<T: Send + 'static>(
@@ -71,8 +87,9 @@ impl Writer {
                 })
                 .await
             }
-            Self::Sqlite(jobs) => {
+            Self::Sqlite(writer) => {
                 let (sender, answer) = oneshot::channel();
+                let jobs = writer.jobs.as_ref().ok_or(Error::Busy)?;
                 jobs.try_send(Box::new(move |conn, shared| {
                     into_done(attempt(conn, shared, work), sender)
                 }))
