@@ -20,7 +20,7 @@ pub enum Error {
     #[error("The server is busy. Try again in a moment.")]
     Busy,
     /// A fault of ours; the cause is logged and never shown.
-    #[error("Something went wrong on our side. Nothing was changed.")]
+    #[error("Something went wrong on our side. Check whether it was done before you try again.")]
     Internal(#[source] anyhow::Error),
 }
 
@@ -44,9 +44,15 @@ impl From<DieselError> for Error {
 
 /// True for messages that mean "somebody else holds it", which diesel gives no kind of its own.
 fn is_contention(message: &str) -> bool {
-    ["database is locked", "deadlock detected", "canceling statement due to lock timeout"]
-        .iter()
-        .any(|known| message.contains(known))
+    [
+        "database is locked",
+        "deadlock detected",
+        "canceling statement due to lock timeout",
+        "canceling statement due to statement timeout",
+        "database or disk is full",
+    ]
+    .iter()
+    .any(|known| message.contains(known))
 }
 
 /// True if the statement broke a unique rule.

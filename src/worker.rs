@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lettre::message::Mailbox;
+use tokio::sync::watch;
 
 use crate::actions;
 use crate::enforce::KeyIndex;
@@ -25,6 +26,8 @@ const LEASE: TimeDelta = TimeDelta::minutes(12);
 const FIRST_WAIT: TimeDelta = TimeDelta::seconds(15);
 /// Attempts before a mail is given up, loudly: more than two days.
 const ATTEMPTS: i32 = 60;
+/// How long an orderly end waits for the mail that is on its way.
+const LAST_MAIL: Duration = Duration::from_secs(10);
 /// How long sent mails are kept.
 const KEEP_MAIL: TimeDelta = TimeDelta::days(30);
 
@@ -44,29 +47,49 @@ pub struct Worker {
 impl Worker {
     /// Does everything that is due now; gives how many things were done.
     pub async fn run_once(&self) -> Result<usize, Error> {
-        let flushed = self.index.flush_usage(&self.db).await?;
-        let expired = self.expire_requests().await?;
-        Ok(flushed + expired + self.send_mails().await?)
+        let (flushed, expired) =
+            (self.index.flush_usage(&self.db).await, self.expire_requests().await);
+        let mut sent = 0;
+        loop {
+            match self.send_batch().await? {
+                0 => return Ok(flushed? + expired? + sent),
+                n => sent += n,
+            }
+        }
     }
 
-    /// Works until `stop` is told, then once more.
-    pub async fn run(self, mut stop: tokio::sync::watch::Receiver<bool>) {
+    /// Works until `stop` is told, then writes the last usage down. Mails have a loop of their own:
+    /// a mail server that is slow to answer must not hold up anything else.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mailing = actix_web::rt::spawn(self.clone().run_mails(stop.clone()));
         let mut swept = self.db.clock().now();
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticks = ticks();
         loop {
             let stopped = tokio::select! {
                 _ = ticks.tick() => false,
                 _ = stop.changed() => true,
             };
-            Self::report(self.run_once().await.map(drop));
+            Self::report(self.index.flush_usage(&self.db).await.map(drop));
+            if stopped {
+                break;
+            }
+            Self::report(self.expire_requests().await.map(drop));
             let now = self.db.clock().now();
             if now - swept >= SWEEP_EVERY || now < swept {
                 swept = now;
                 Self::report(self.sweep().await);
             }
-            if stopped {
-                return;
+        }
+        // A mail that is on its way may arrive; one that is cut off is sent again after its lease.
+        let _ = tokio::time::timeout(LAST_MAIL, mailing).await;
+    }
+
+    async fn run_mails(self, mut stop: watch::Receiver<bool>) {
+        let mut ticks = ticks();
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => Self::report(self.send_batch().await.map(drop)),
+                _ = stop.changed() => return Self::report(self.send_batch().await.map(drop)),
             }
         }
     }
@@ -104,30 +127,26 @@ impl Worker {
         self.db.write(actions::requests::expire_overdue).await
     }
 
-    async fn send_mails(&self) -> Result<usize, Error> {
-        let mut sent = 0;
-        loop {
-            let now = self.db.clock().now();
-            if !self.db.read(move |conn| outbox::has_due(conn, now)).await? {
-                return Ok(sent);
-            }
-            let batch = self.db.write(|tx| outbox::claim(tx, BATCH, LEASE)).await?;
-            if batch.is_empty() {
-                return Ok(sent);
-            }
-            for claimed in batch {
-                sent += usize::from(self.send(claimed).await?);
-            }
+    /// Takes a few mails that are due and sends them; gives how many it tried.
+    async fn send_batch(&self) -> Result<usize, Error> {
+        let now = self.db.clock().now();
+        if !self.db.read(move |conn| outbox::has_due(conn, now)).await? {
+            return Ok(0);
         }
+        let batch = self.db.write(|tx| outbox::claim(tx, BATCH, LEASE)).await?;
+        let taken = batch.len();
+        for claimed in batch {
+            self.send(claimed).await?;
+        }
+        Ok(taken)
     }
 
     /// Sends one mail outside any transaction, and writes down what became of it.
-    async fn send(&self, Claimed { letter, attempts }: Claimed) -> Result<bool, Error> {
+    async fn send(&self, Claimed { letter, attempts }: Claimed) -> Result<(), Error> {
         let result = self.mailer.send(&self.from, &letter).await;
         let id = letter.id;
         let Err(failure) = result else {
-            self.db.write(move |tx| outbox::mark_sent(tx, &id)).await?;
-            return Ok(true);
+            return self.db.write(move |tx| outbox::mark_sent(tx, &id)).await;
         };
         let final_one = failure.permanent || attempts + 1 >= ATTEMPTS;
         if final_one {
@@ -140,9 +159,14 @@ impl Worker {
                 let next = if final_one { None } else { Some(next_attempt(tx.now, attempts)) };
                 outbox::mark_failed(tx, &id, &failure.message, next)
             })
-            .await?;
-        Ok(false)
+            .await
     }
+}
+
+fn ticks() -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks
 }
 
 /// 15 s, 30 s, 1 min … 1 h after a failure.

@@ -11,6 +11,7 @@ use crate::domain::policy;
 use crate::domain::refusal::Refusal;
 use crate::domain::request::Request;
 use crate::domain::secret::PlainSecret;
+use crate::domain::text::fold_spaces;
 use crate::error::Error;
 use crate::store::{Tx, keys, secrets, usage};
 
@@ -61,19 +62,27 @@ pub fn reveal(tx: &mut Tx<'_>, me: &Actor, id: &KeyId) -> Result<(Key, PlainSecr
     secrets::insert(tx, &secret, plain.hash())?;
     let detail = json!({ "last_four": secret.last_four, "replaces_unsaved": replaced });
     tx.audit(event(me, "secret.revealed", &key, detail));
-    if replaced == 0 {
-        letters::key_revealed(tx, &key, me)?;
-    }
+    letters::key_revealed(tx, &key, me, replaced > 0)?;
     keys::announce(tx, key.clone())?;
     Ok((key, plain))
 }
 
-/// Notes that the maker saved the secret: from now on it is never shown again.
-pub fn confirm(tx: &mut Tx<'_>, me: &Actor, id: &KeyId) -> Result<Key, Error> {
+/// Notes that the maker saved the secret: from now on it is never shown again. `seen` is the one on
+/// the maker's page; another tab may have revealed a newer one since, which ended it.
+pub fn confirm(
+    tx: &mut Tx<'_>,
+    me: &Actor,
+    id: &KeyId,
+    seen: Option<&SecretId>,
+) -> Result<Key, Error> {
     let key = keys::get(tx.conn, me.organisation(), id)?;
     policy::may_reveal(&current(tx, me)?, &key)?;
     let key = key.reveal(tx.now)?;
     keys::update(tx, &key)?;
+    let live = secrets::list_live(tx.conn, id)?;
+    if seen.is_some_and(|seen| live.iter().all(|secret| secret.id != *seen)) {
+        return Err(Refusal::SecretReplaced.into());
+    }
     if secrets::confirm(tx, id)? == 0 {
         return Err(Refusal::NothingToConfirm.into());
     }
@@ -92,7 +101,7 @@ pub fn revoke(
 ) -> Result<(), Error> {
     let key = keys::get(tx.conn, me.organisation(), id)?;
     policy::may_revoke(&current(tx, me)?)?;
-    if typed_label.trim() != key.grant.label {
+    if fold_spaces(typed_label) != fold_spaces(&key.grant.label) {
         return Err(Refusal::LabelMismatch.into());
     }
     if reason.is_empty() {

@@ -45,7 +45,7 @@ pub(super) fn request_made(
         facts.extend(grant_facts(tx, grant, organisation.currency));
     }
     if !request.justification.is_empty() {
-        facts.push(("Why", request.justification.clone()));
+        facts.push(("Why", request.justification.replace('\n', "\n    ")));
     }
     let content = Content {
         subject: format!("{} asks for a key: {}", maker.member.name, request.payload.title()),
@@ -95,7 +95,7 @@ pub(super) fn request_rejected(
             checker.member.name,
             request.payload.title()
         ),
-        facts: vec![("Reason", reason.to_owned())],
+        facts: vec![("Reason", reason.replace('\n', "\n    "))],
         closing: "You can send a new request that takes the reason into account.",
         link: ("See the request", request_link(tx, request)),
     };
@@ -118,13 +118,20 @@ pub(super) fn request_expired(tx: &mut Tx<'_>, request: &Request) -> Result<(), 
 }
 
 /// Tells the maker and the contact address that the secret was shown.
-pub(super) fn key_revealed(tx: &mut Tx<'_>, key: &Key, maker: &Actor) -> Result<(), Error> {
+pub(super) fn key_revealed(
+    tx: &mut Tx<'_>,
+    key: &Key,
+    maker: &Actor,
+    again: bool,
+) -> Result<(), Error> {
+    let what = if again {
+        "once more: it has a new secret now, and the one shown before has ended"
+    } else {
+        "and it works from now on"
+    };
     let content = Content {
         subject: format!("Revealed: {}", key.grant.label),
-        opening: format!(
-            "{} revealed the key “{}”. It works from now on.",
-            maker.member.name, key.grant.label
-        ),
+        opening: format!("{} revealed the key “{}” {what}.", maker.member.name, key.grant.label),
         facts: Vec::new(),
         closing: "If that was not expected, revoke the key on its page; that takes effect at once.",
         link: ("See the key", key_link(tx, key)),
@@ -140,7 +147,7 @@ pub(super) fn key_revoked(tx: &mut Tx<'_>, key: &Key, by: &str, reason: &str) ->
             "{by} revoked the key “{}”. Calls with it are refused from now on.",
             key.grant.label
         ),
-        facts: vec![("Reason", reason.to_owned())],
+        facts: vec![("Reason", reason.replace('\n', "\n    "))],
         closing: "A revoked key cannot be brought back. Ask for a new one if it is still needed.",
         link: ("See the key", key_link(tx, key)),
     };
@@ -210,16 +217,18 @@ fn grant_facts(tx: &Tx<'_>, grant: &Grant, currency: Currency) -> Vec<(&'static 
     } else {
         grant.allowed_ips.to_string()
     };
-    let life = grant
-        .expires_in_days
-        .map_or_else(|| "until revoked".to_owned(), |days| format!("{days} days"));
+    let life =
+        grant.expires_in_days.map_or_else(|| "never".to_owned(), |days| format!("{days} days"));
+    let api = catalogue.find(&grant.api).map_or_else(|| grant.api.clone(), |api| api.name.clone());
     vec![
         ("Key", grant.label.clone()),
+        ("API", api),
+        ("Environment", grant.environment.as_str().to_owned()),
         ("Permissions", names.join(", ")),
-        ("Per transaction", limit(grant.max_transaction)),
-        ("Per day", limit(grant.max_daily)),
-        ("From", addresses),
-        ("Lives", life),
+        ("Most per operation", limit(grant.max_transaction)),
+        ("Most per day", limit(grant.max_daily)),
+        ("Allowed addresses", addresses),
+        ("Expires after", life),
     ]
 }
 

@@ -12,7 +12,7 @@ use crate::domain::password;
 use crate::domain::refusal::Refusal;
 use crate::domain::text::{Email, parse_line};
 use crate::error::Error;
-use crate::store::{Conn, Tx, members, organisations};
+use crate::store::{Conn, Tx, members, organisations, sessions};
 
 /// How long an invitation can be used (NIST SP 800-63B-4: a mailed code lives at most a day).
 pub const INVITATION_LIVES: TimeDelta = TimeDelta::hours(24);
@@ -30,15 +30,32 @@ pub struct NewMember {
     pub roles: Roles,
 }
 
-/// Invites somebody; gives the one-time link, which is mailed too.
+/// Invites somebody; gives the one-time link, which is mailed too. For a member of the same
+/// organisation it is a new link: the first one ran out, or the password is forgotten.
 pub fn invite(tx: &mut Tx<'_>, new: &NewMember) -> Result<String, Error> {
     let organisation = organisations::get(tx.conn, &new.organisation_id)?;
-    let member = add(tx, new)?;
+    let member = match members::find_by_email(tx.conn, &new.email)? {
+        Some((known, _)) => again(tx, known, new)?,
+        None => add(tx, new)?,
+    };
     let token = random_token()?;
     members::insert_invitation(tx, &hash(&token), &member.id, tx.now + INVITATION_LIVES)?;
     let link = format!("{}/invitation/{token}", tx.site.public_url);
     letters::invitation(tx, &member, &organisation, &link)?;
     Ok(link)
+}
+
+/// A member who gets another link. Name and roles stay as they are: changing them takes two people.
+fn again(tx: &mut Tx<'_>, known: Member, new: &NewMember) -> Result<Member, Error> {
+    if known.organisation_id != new.organisation_id || known.state == MemberState::Disabled {
+        return Err(Refusal::EmailTaken(new.email.to_string()).into());
+    }
+    if known.roles != new.roles {
+        return Err(Refusal::RolesDiffer(known.email.to_string(), known.roles.to_string()).into());
+    }
+    members::end_invitations(tx, &known.id)?;
+    tx.audit(event(&known, Who::Command, "member.invited_again"));
+    Ok(known)
 }
 
 /// The member an invitation is for, as long as it can be used.
@@ -67,7 +84,13 @@ pub fn accept(
     if !members::use_invitation(tx, &hash(token))? {
         return Err(Refusal::InvitationOver.into());
     }
-    let event = event(&member, Who::Visitor(origin), "member.joined");
+    // Whoever set the password anew is the only one who stays signed in.
+    sessions::delete_of_member(tx, &member.id)?;
+    let action = match member.state {
+        MemberState::Invited => "member.joined",
+        MemberState::Active | MemberState::Disabled => "member.password_set",
+    };
+    let event = event(&member, Who::Visitor(origin), action);
     activate(tx, member, password_hash, event)
 }
 

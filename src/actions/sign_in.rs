@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::domain::audit::{Event, Who};
 use crate::domain::member::{Actor, Member, Origin};
 use crate::domain::refusal::Refusal;
+use crate::domain::text::Email;
 use crate::error::Error;
 use crate::store::{Tx, sessions, throttle};
 
@@ -24,7 +25,7 @@ pub const SESSION_LIVES: TimeDelta = TimeDelta::hours(12);
 const REMEMBERED: TimeDelta = TimeDelta::days(1);
 
 /// Counts an attempt before the password is looked at, so that a burst cannot outrun the count.
-pub fn count_attempt(tx: &mut Tx<'_>, email: &str, origin: &Origin) -> Result<(), Error> {
+pub fn count_attempt(tx: &mut Tx<'_>, email: Option<&Email>, origin: &Origin) -> Result<(), Error> {
     for (subject, limit) in subjects(email, origin) {
         if let Some(until) = throttle::count_attempt(tx, &subject, limit)? {
             let seconds = (until - tx.now).num_seconds().max(1);
@@ -36,7 +37,7 @@ pub fn count_attempt(tx: &mut Tx<'_>, email: &str, origin: &Origin) -> Result<()
 
 /// Writes a sign-in down and forgets the account's failures.
 pub fn succeeded(tx: &mut Tx<'_>, member: &Member, origin: &Origin) -> Result<(), Error> {
-    for (subject, limit) in subjects(member.email.as_str(), origin) {
+    for (subject, limit) in subjects(Some(&member.email), origin) {
         if subject.starts_with("account:") {
             throttle::forgive(tx, &subject)?;
         } else {
@@ -49,9 +50,16 @@ pub fn succeeded(tx: &mut Tx<'_>, member: &Member, origin: &Origin) -> Result<()
     Ok(())
 }
 
-/// Writes down that somebody gave a wrong password for a member who exists.
-pub fn failed(tx: &mut Tx<'_>, member: &Member, origin: Origin) {
-    tx.audit(event(member, Who::Visitor(origin), "session.refused"));
+/// Writes a refused sign-in down, for members who exist and for addresses that nobody has: both take
+/// as long, and auditors see the guessing.
+pub fn failed(tx: &mut Tx<'_>, member: Option<&Member>, origin: Origin) {
+    tx.audit(Event {
+        organisation_id: member.map(|member| member.organisation_id.clone()),
+        who: Who::Visitor(origin),
+        action: "session.refused",
+        subject_id: member.map(|member| member.id.to_string()),
+        detail: json!({}),
+    });
 }
 
 /// Writes a sign-out down.
@@ -66,11 +74,11 @@ pub fn sweep(tx: &mut Tx<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// What an attempt counts against: the account, existing or not, and the address.
-fn subjects(email: &str, origin: &Origin) -> Vec<(String, throttle::Limit)> {
-    let account = (format!("account:{}", email.trim().to_lowercase()), PER_ACCOUNT);
+/// What an attempt counts against: the account, existing or not, and the address it comes from.
+fn subjects(email: Option<&Email>, origin: &Origin) -> Vec<(String, throttle::Limit)> {
+    let account = email.map(|email| (format!("account:{email}"), PER_ACCOUNT));
     let address = origin.ip.map(|ip| (format!("address:{}", network(ip)), PER_ADDRESS));
-    [Some(account), address].into_iter().flatten().collect()
+    [account, address].into_iter().flatten().collect()
 }
 
 /// One subscriber: an IPv4 address, or the /64 an IPv6 address is in.

@@ -32,6 +32,13 @@ pub(super) async fn verify(db: &Db) -> anyhow::Result<ExitCode> {
             passed_stored |= head == stored;
         }
     }
+    let newest = db.read(audit::head).await.map_err(told)?;
+    if passed_stored && head.seq > newest.seq {
+        return broken(&format!(
+            "entry {} was not written by Countersign",
+            newest.seq.saturating_add(1)
+        ));
+    }
     if passed_stored {
         return whole(&head);
     }

@@ -28,8 +28,15 @@ pub(super) async fn demo(options: &Options, mut sources: Sources) -> anyhow::Res
     let listener = serve::listen(([127, 0, 0, 1], options.port).into())
         .context("choose another port with --port, or 0 for any free one")?;
     let address = listener.local_addr()?.to_string();
-    // Whatever is set elsewhere: a demo stays on this machine.
-    sources.flags.retain(|(name, _)| !["bind", "public-url", "tls-cert", "tls-key"].contains(name));
+    // Whatever is set elsewhere: a demo stays on this machine, and its mails are files.
+    let elsewhere = |name: &str| {
+        let name = name.to_ascii_uppercase().replace('-', "_");
+        let name = name.trim_end_matches("_FILE");
+        ["BIND", "PUBLIC_URL", "TLS_CERT", "TLS_KEY", "SMTP_URL"].contains(&name)
+    };
+    sources.flags.retain(|(name, _)| !elsewhere(name));
+    sources.env.retain(|(name, _)| !elsewhere(name));
+    sources.file = None;
     sources.flags.push(("public-url", format!("http://{address}")));
     sources.flags.push(("bind", address));
     let (config, scratch) = prepare(sources)?;

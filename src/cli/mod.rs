@@ -207,10 +207,10 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return audit::verify_file(&file);
         }
         Command::Audit(AuditCommand::Verify { file: None }) => {
-            return audit::verify(&open(&Config::load(&sources)?)?).await;
+            return audit::verify(&open_existing(&Config::load(&sources)?)?).await;
         }
         Command::Audit(AuditCommand::Export) => {
-            audit::export(&open(&Config::load(&sources)?)?).await?;
+            audit::export(&open_existing(&Config::load(&sources)?)?).await?;
         }
         Command::Config(ConfigCommand::Show) => {
             Config::load(&sources)?.show().into_iter().try_for_each(say)?;
@@ -245,6 +245,14 @@ async fn invite(
 /// Opens the database with the clock of this machine, migrated.
 fn open(config: &Config) -> anyhow::Result<Db> {
     Db::open(config.database_url.as_str(), Clock::System, Site::load(config)?)
+}
+
+/// The same, but never a new database: an audit of a mistyped file must not find "nothing wrong".
+fn open_existing(config: &Config) -> anyhow::Result<Db> {
+    if let Some(path) = config.database_url.sqlite_path() {
+        anyhow::ensure!(std::path::Path::new(path).exists(), "there is no database file {path}");
+    }
+    open(config)
 }
 
 /// The whole chain of an error: whoever has the command line may see it.

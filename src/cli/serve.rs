@@ -44,6 +44,7 @@ pub(super) async fn serve_on(
     config: &Config,
     ready: impl FnOnce(&str) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    let claim = db.claim()?;
     let state = State::load(db.clone(), config, Passwords::new()?).await.map_err(told)?;
     let worker = Worker {
         db,
@@ -65,7 +66,9 @@ pub(super) async fn serve_on(
     server.run().await?;
     // The worker takes the last usage to the database before the process ends.
     let _ = stop.send(true);
-    working.await.context("stopping the worker")
+    working.await.context("stopping the worker")?;
+    drop(claim);
+    Ok(())
 }
 
 fn tls(files: &TlsFiles) -> anyhow::Result<ServerConfig> {

@@ -270,7 +270,10 @@ fn plain_http_over_the_network_must_be_wanted() {
     ]);
     load(&[open, ("PUBLIC_URL", "https://keys.example.com")]);
     load(&[("BIND", "[::ffff:127.0.0.1]:8080")]);
-    assert!(refused(&insecure(&[open])).contains("set PUBLIC_URL, for example"));
+    // Nobody can follow a link to 0.0.0.0.
+    let derived = Config::load(&insecure(&[open])).unwrap().public_url;
+    assert_eq!(derived.as_str(), "http://localhost:8080/");
+    assert!(refused(&insecure(&[("BIND", "0.0.0.0:0")])).contains("set PUBLIC_URL, for example"));
     Config::load(&insecure(&[open, ("PUBLIC_URL", "http://keys.lan")])).unwrap();
     Config::load(&insecure(&[("BIND", "192.168.1.5:80")])).unwrap();
     Config::load(&insecure(&[("PUBLIC_URL", "http://keys.lan")])).unwrap();

@@ -80,6 +80,11 @@ impl Catalogue {
         self.0.iter().find(|api| api.slug == slug)
     }
 
+    /// The API a form starts with: the built-in wallet, or the first one where that is left out.
+    pub fn default_api(&self) -> Option<&Api> {
+        self.find("wallet").or_else(|| self.0.first())
+    }
+
     /// Every API, in the order of the documents.
     pub fn list(&self) -> &[Api] {
         &self.0

@@ -164,7 +164,7 @@ impl KeyForm {
         {
             wrong.add(
                 "max_transaction_amount",
-                "One transaction cannot be larger than the whole day.",
+                "One operation cannot be larger than the whole day.",
             );
         }
         (transaction, daily)

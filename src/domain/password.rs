@@ -11,7 +11,7 @@ pub const MAX_BYTES: usize = 1024;
 /// address and the organisation's name.
 pub fn check(password: &str, own_words: &[&str]) -> Result<(), Refusal> {
     if password.len() > MAX_BYTES {
-        return Err(Refusal::WeakPassword("Use at most 1,024 bytes."));
+        return Err(Refusal::WeakPassword("Use at most 1,024 characters."));
     }
     if password.chars().count() < MIN_CHARS {
         return Err(Refusal::WeakPassword(

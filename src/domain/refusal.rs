@@ -28,17 +28,22 @@ pub enum Refusal {
     NotYourRequest,
     /// Nobody but the maker could approve it.
     #[error(
-        "Nobody else in your organisation can approve this: it needs {0}. Ask an administrator to invite a checker first."
+        "Your organisation cannot approve this: it needs {0}. Ask an administrator to invite a checker first."
     )]
     NobodyCanApprove(String),
     /// The one reveal is over.
     #[error(
-        "This key was already shown and saved. It cannot be shown again; request a new one if it is lost."
+        "This key was already shown, and saved or used. It cannot be shown again; request a new one if it is lost."
     )]
     AlreadyRevealed,
     /// There is no secret on display to confirm.
     #[error("There is no unsaved secret to confirm.")]
     NothingToConfirm,
+    /// The secret that was confirmed is not the one that opens the key.
+    #[error(
+        "The key was revealed again since, so the secret on that page has ended. Save the newer one, or reveal it once more."
+    )]
+    SecretReplaced,
     /// The key has ended.
     #[error("This key is {0}, so that is no longer possible.")]
     KeyEnded(&'static str),
@@ -49,10 +54,10 @@ pub enum Refusal {
     #[error("E-mail and password do not match.")]
     BadCredentials,
     /// Too many failed attempts; holds the seconds to wait.
-    #[error("Too many failed attempts. Try again in {} minutes.", .0.div_ceil(60))]
+    #[error("Too many failed attempts. Try again in {}.", minutes(*.0))]
     Throttled(u64),
     /// The invitation link is used, expired or unknown.
-    #[error("This invitation is no longer valid. Ask an administrator for a new one.")]
+    #[error("This link is no longer valid. Ask whoever runs this server for a new one.")]
     InvitationOver,
     /// A chosen password breaks a rule; holds the sentence.
     #[error("{0}")]
@@ -60,6 +65,11 @@ pub enum Refusal {
     /// That e-mail address already belongs to a member.
     #[error("{0} is already a member.")]
     EmailTaken(String),
+    /// Somebody is a member already, with other roles than asked for.
+    #[error(
+        "{0} is already a member, as {1}. Invite with the same roles to send a new link; changing roles is another step."
+    )]
+    RolesDiffer(String, String),
     /// The short code already belongs to an organisation or merchant.
     #[error("The short code {0} is already taken.")]
     ShortCodeTaken(String),
@@ -82,6 +92,7 @@ impl Refusal {
             Self::NobodyCanApprove(_) => "nobody_can_approve",
             Self::AlreadyRevealed => "already_revealed",
             Self::NothingToConfirm => "nothing_to_confirm",
+            Self::SecretReplaced => "secret_replaced",
             Self::KeyEnded(_) => "key_ended",
             Self::LabelMismatch => "label_mismatch",
             Self::BadCredentials => "bad_credentials",
@@ -89,8 +100,17 @@ impl Refusal {
             Self::InvitationOver => "invitation_over",
             Self::WeakPassword(_) => "weak_password",
             Self::EmailTaken(_) => "email_taken",
+            Self::RolesDiffer(..) => "roles_differ",
             Self::ShortCodeTaken(_) => "short_code_taken",
             Self::Invalid(_) => "invalid",
         }
+    }
+}
+
+/// Seconds as whole minutes, in words.
+fn minutes(seconds: u64) -> String {
+    match seconds.div_ceil(60) {
+        0 | 1 => "a minute".to_owned(),
+        n => format!("{n} minutes"),
     }
 }

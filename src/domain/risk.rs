@@ -29,7 +29,7 @@ const NO_DAILY_LIMIT: Risk = Risk {
     icon: "gauge",
 };
 const NO_TRANSACTION_LIMIT: Risk = Risk {
-    title: "No transaction limit",
+    title: "No limit per operation",
     sentence: "One operation may be of any size.",
     high: true,
     icon: "gauge",

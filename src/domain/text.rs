@@ -80,7 +80,7 @@ impl std::fmt::Display for Email {
 
 stored_as_text!(Email);
 
-/// One line of text: trimmed, 1 to [`LINE_MAX`] characters, nothing invisible in it.
+/// One line of text: trimmed, 1 to [`LINE_MAX`] characters, single spaces, nothing invisible in it.
 pub fn parse_line(s: &str) -> Result<String, &'static str> {
     let s = s.trim();
     if s.is_empty() {
@@ -92,16 +92,22 @@ pub fn parse_line(s: &str) -> Result<String, &'static str> {
     if s.chars().any(|c| is_deceptive(c) || c == '\n' || c == '\r') {
         return Err("Remove the line breaks and invisible characters.");
     }
-    Ok(s.to_owned())
+    Ok(fold_spaces(s))
+}
+
+/// Every run of spaces as one space: what a page shows is what is compared.
+pub fn fold_spaces(s: &str) -> String {
+    s.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A few sentences: trimmed, possibly empty, at most [`NOTE_MAX`] characters, line breaks allowed.
 pub fn parse_note(s: &str) -> Result<String, &'static str> {
-    let s = s.trim().replace("\r\n", "\n");
+    let s = s.trim().replace("\r\n", "\n").replace('\t', " ");
     if s.chars().count() > NOTE_MAX {
         return Err("Use at most 1,000 characters.");
     }
-    if s.chars().any(|c| is_deceptive(c) && c != '\n') {
+    // Joiners belong to emoji and to some scripts; in a note they hide nothing.
+    if s.chars().any(|c| is_deceptive(c) && !matches!(c, '\n' | '\u{200c}' | '\u{200d}')) {
         return Err("Remove the invisible characters.");
     }
     Ok(s)
@@ -113,7 +119,7 @@ fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
-            '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
                 | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
         )
 }

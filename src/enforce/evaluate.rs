@@ -13,6 +13,8 @@ pub struct Call<'a> {
     pub now: DateTime<Utc>,
     /// From where; none if that could not be told.
     pub ip: Option<IpAddr>,
+    /// The API it belongs to; none for calls that keys of every API may make.
+    pub api: Option<&'a str>,
     /// The permission it takes; none for calls any key may make.
     pub permission: Option<&'a str>,
     /// The organisation the call names, if it names one, as it stands in the URL.
@@ -66,8 +68,10 @@ pub const CHECKS: &[Check] = &[
         Some(ip) => key.grant.allowed_ips.allow(ip),
         None => key.grant.allowed_ips.is_any(),
     }),
+    // A permission of another API may have the same name and mean something else.
     (Denial::InsufficientPermission, |key, call| {
-        call.permission.is_none_or(|slug| key.grant.permissions.contains(slug))
+        call.api.is_none_or(|api| key.grant.api == api)
+            && call.permission.is_none_or(|slug| key.grant.permissions.contains(slug))
     }),
     (Denial::DistributorMismatch, |key, call| {
         call.organisation.is_none_or(|id| id.eq_ignore_ascii_case(key.organisation_id.as_str()))

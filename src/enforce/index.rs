@@ -70,7 +70,7 @@ impl KeyIndex {
             for change in changes {
                 told.apply(change);
             }
-        }));
+        }))?;
         if let Some(pulse) = db.follow_keys().map_err(Error::Internal)? {
             let _ = index.pulse.set(pulse);
         }
@@ -118,7 +118,9 @@ impl KeyIndex {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let before = known.remove(&key.id);
         if let Some(before) = before {
-            if before.version >= key.version {
+            // A revocation is final: it counts even if a restored database numbers it lower.
+            let ends = matches!(key.state, KeyState::Revoked { .. });
+            if before.version >= key.version && !ends {
                 known.insert(key.id.clone(), before);
                 return;
             }
@@ -156,7 +158,9 @@ impl KeyIndex {
             };
             by_hash.insert(hash, Arc::new(entry));
         }
-        known.insert(key.id.clone(), Known { version: key.version, hashes, ..before });
+        let ends = matches!(key.state, KeyState::Revoked { .. });
+        let version = if ends { i32::MAX } else { key.version };
+        known.insert(key.id.clone(), Known { version, hashes, ..before });
     }
 
     /// Takes what was counted since the last time to the database.
@@ -184,6 +188,9 @@ impl KeyIndex {
             let calls = Calls { key_id: id.clone(), allowed, denied, last_used_at };
             Some((calls, Arc::clone(&known.counters)))
         };
-        known.iter().filter_map(calls).collect()
+        let mut taken: Vec<_> = known.iter().filter_map(calls).collect();
+        // The same order on every node, or two flushes could wait for each other.
+        taken.sort_by(|(a, _), (b, _)| a.key_id.cmp(&b.key_id));
+        taken
     }
 }

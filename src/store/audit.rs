@@ -44,16 +44,6 @@ pub fn list_after(conn: &mut Conn, seq: i64, limit: i64) -> Result<Vec<Entry>, E
     Ok(rows.into_iter().map(Entry::from).collect())
 }
 
-/// The entries about any of these subjects, in order.
-pub fn list_about(conn: &mut Conn, subjects: &[&str]) -> Result<Vec<Entry>, Error> {
-    let rows = audit::table
-        .filter(audit::subject_id.eq_any(subjects.iter().copied()))
-        .order(audit::seq)
-        .select(Row::as_select())
-        .load(conn)?;
-    Ok(rows.into_iter().map(Entry::from).collect())
-}
-
 /// Reads the head by an update that changes nothing, so that other writers wait for this one.
 fn lock_head(tx: &mut Tx<'_>) -> Result<Head, Error> {
     let (seq, hash): (i64, Vec<u8>) = diesel::update(audit_head::table.find(1))

@@ -84,12 +84,6 @@ pub fn activate(tx: &mut Tx<'_>, id: &MemberId, password_hash: &str) -> Result<(
     Ok(())
 }
 
-/// Shuts a member out; their sessions end with it because each request looks at the state.
-pub fn disable(tx: &mut Tx<'_>, id: &MemberId) -> Result<(), Error> {
-    diesel::update(members::table.find(id)).set(members::state.eq("disabled")).execute(tx.conn)?;
-    Ok(())
-}
-
 /// Adds an invitation for a member.
 pub fn insert_invitation(
     tx: &mut Tx<'_>,
@@ -119,11 +113,20 @@ pub fn find_invited(
         .filter(invitations::token_hash.eq(token_hash))
         .filter(invitations::used_at.is_null())
         .filter(invitations::expires_at.gt(now.naive_utc()))
-        .filter(members::state.eq("invited"))
+        .filter(members::state.ne("disabled"))
         .select(Row::as_select())
         .first(conn)
         .optional()?;
     row.map(Row::parse).transpose()
+}
+
+/// Ends the invitations of a member that were not used.
+pub fn end_invitations(tx: &mut Tx<'_>, member: &MemberId) -> Result<(), Error> {
+    let open = invitations::table
+        .filter(invitations::member_id.eq(member))
+        .filter(invitations::used_at.is_null());
+    diesel::update(open).set(invitations::used_at.eq(tx.now.naive_utc())).execute(tx.conn)?;
+    Ok(())
 }
 
 /// Uses an invitation up; false if somebody else did or it ran out.

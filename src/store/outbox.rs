@@ -54,6 +54,8 @@ pub fn claim(tx: &mut Tx<'_>, most: i64, lease: TimeDelta) -> Result<Vec<Claimed
         let row = diesel::update(outbox::table.find(&id))
             .filter(free)
             .filter(outbox::sent_at.is_null())
+            .filter(outbox::failed_at.is_null())
+            .filter(outbox::due_at.le(now))
             .set(outbox::claimed_until.eq(until))
             .returning((
                 outbox::id,
@@ -125,13 +127,6 @@ pub fn has_due(conn: &mut Conn, now: DateTime<Utc>) -> Result<bool, Error> {
         .filter(outbox::due_at.le(now))
         .filter(free);
     Ok(diesel::select(diesel::dsl::exists(due)).get_result(conn)?)
-}
-
-/// How many mails wait.
-pub fn count_waiting(conn: &mut Conn) -> Result<i64, Error> {
-    let waiting =
-        outbox::table.filter(outbox::sent_at.is_null()).filter(outbox::failed_at.is_null());
-    Ok(waiting.count().get_result(conn)?)
 }
 
 /// Forgets mails that were sent or given up before `before`.

@@ -56,7 +56,9 @@ impl ResponseError for ApiError {
                     Error::Busy => "busy",
                     Error::Internal(_) => "internal",
                 };
-                problem(self.status_code(), code, &e.to_string())
+                let mut res = problem(self.status_code(), code, &e.to_string());
+                error::add_retry_after(&mut res, e);
+                res
             }
         }
     }
@@ -77,6 +79,7 @@ fn problem(status: StatusCode, code: &str, message: &str) -> HttpResponse {
 
 /// What a call needs of its key.
 struct Needs<'a> {
+    api: Option<&'a str>,
     permission: Option<&'a str>,
     organisation: Option<&'a str>,
 }
@@ -87,7 +90,8 @@ pub(super) async fn balance(
     state: Data<State>,
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let needs = Needs { permission: Some("read_balance"), organisation: Some(&id) };
+    let needs =
+        Needs { api: Some("wallet"), permission: Some("read_balance"), organisation: Some(&id) };
     let organisation = open(&req, &state, &needs).await?.key.organisation_id.clone();
     let balance = state.db.read(move |conn| store::wallets::balance(conn, &organisation)).await?;
     Ok(HttpResponse::Ok().json(json!({ "balance": balance.plain() })))
@@ -98,7 +102,8 @@ pub(super) async fn key_self(
     req: HttpRequest,
     state: Data<State>,
 ) -> Result<HttpResponse, ApiError> {
-    let entry = open(&req, &state, &Needs { permission: None, organisation: None }).await?;
+    let entry =
+        open(&req, &state, &Needs { api: None, permission: None, organisation: None }).await?;
     let (key, grant) = (&entry.key, &entry.key.grant);
     let owner = key.organisation_id.clone();
     let currency =
@@ -126,7 +131,7 @@ pub(super) async fn key_self(
 
 /// Any other path below `/api`.
 pub(super) async fn unknown() -> HttpResponse {
-    let message = "There is no such endpoint. The documentation lists those there are.";
+    let message = "There is no such endpoint";
     std::future::ready(problem(StatusCode::NOT_FOUND, "not_found", message)).await
 }
 
@@ -135,7 +140,7 @@ pub(super) async fn wrong_method() -> HttpResponse {
     let mut res = problem(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
-        "This endpoint takes GET only.",
+        "This endpoint takes GET only",
     );
     res.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET"));
     std::future::ready(res).await
@@ -157,6 +162,7 @@ async fn open(
     let call = Call {
         now,
         ip: client::ip(req, &state.settings.trusted_proxies),
+        api: needs.api,
         permission: needs.permission,
         organisation: needs.organisation,
     };

@@ -80,11 +80,21 @@ impl ResponseError for PageError {
             theme: context.theme,
         };
         let mut res = html(self.status_code(), &page);
-        if let Self::Failed(Error::Refused(Refusal::Throttled(seconds))) = self {
-            res.headers_mut().insert(header::RETRY_AFTER, (*seconds).into());
+        if let Self::Failed(e) = self {
+            add_retry_after(&mut res, e);
         }
         res
     }
+}
+
+/// Says when to come back, where that is known.
+pub(super) fn add_retry_after(res: &mut HttpResponse, e: &Error) {
+    let seconds = match e {
+        Error::Refused(Refusal::Throttled(seconds)) => *seconds,
+        Error::Busy => 1,
+        Error::Refused(_) | Error::NotFound | Error::Stale | Error::Internal(_) => return,
+    };
+    res.headers_mut().insert(header::RETRY_AFTER, seconds.into());
 }
 
 /// The status of an error, for pages and JSON alike.
@@ -108,6 +118,7 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         | Refusal::RequestExpired
         | Refusal::AlreadyRevealed
         | Refusal::NothingToConfirm
+        | Refusal::SecretReplaced
         | Refusal::NobodyCanApprove(_)
         | Refusal::KeyEnded(_) => StatusCode::CONFLICT,
         Refusal::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -117,6 +128,7 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         | Refusal::InvitationOver
         | Refusal::WeakPassword(_)
         | Refusal::EmailTaken(_)
+        | Refusal::RolesDiffer(..)
         | Refusal::ShortCodeTaken(_)
         | Refusal::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
     }
@@ -139,6 +151,14 @@ pub(super) fn forbidden_origin() -> PageError {
     PageError::BadRequest(
         StatusCode::FORBIDDEN,
         "This was sent by another site, so nothing was done. Open Countersign itself and try again.",
+    )
+}
+
+/// The answer to a query string that means nothing.
+pub(super) fn strange_query() -> PageError {
+    PageError::BadRequest(
+        StatusCode::BAD_REQUEST,
+        "The part of the address after the question mark means nothing here.",
     )
 }
 

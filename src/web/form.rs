@@ -62,6 +62,11 @@ impl Form {
         self.0.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value)
     }
 
+    /// True if the field is there, empty or not.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(field, _)| field == name)
+    }
+
     /// Every value of a field that may be there several times.
     pub(super) fn all(&self, name: &str) -> Vec<String> {
         self.0.iter().filter(|(field, _)| field == name).map(|(_, value)| value.clone()).collect()

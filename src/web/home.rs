@@ -10,13 +10,14 @@ use super::error::PageError;
 use super::page::{Frame, Nav, html_after_flash};
 use super::signed_in::SignedIn;
 use super::view::{key_url, request_url};
+use crate::domain::key::Key;
 use crate::domain::money::Money;
 use crate::domain::request::{Request, RequestState};
 use crate::store::{keys, members, requests, wallets};
 
 /// Keys that end within this time need attention.
 const SOON: TimeDelta = TimeDelta::days(30);
-/// Keys revealed longer ago than this and never used need attention.
+/// Keys approved longer ago than this and never used need attention.
 const UNUSED: TimeDelta = TimeDelta::days(7);
 /// Waiting requests shown; the inbox has the rest.
 const SHOWN: i64 = 5;
@@ -96,7 +97,7 @@ fn load(conn: &mut crate::store::Conn, me: &SignedIn) -> Result<HomePage, crate:
     let can_decide = me.actor.member.roles.checker;
     let waiting = others.iter().take(if can_decide { shown } else { 0 }).map(view).collect();
     let mine = mine.iter().take(shown).map(view).collect();
-    let key = |key: &crate::domain::key::Key, why, at| Attention {
+    let key = |key: &Key, why, at| Attention {
         url: key_url(key),
         label: key.grant.label.clone(),
         why,
@@ -106,7 +107,8 @@ fn load(conn: &mut crate::store::Conn, me: &SignedIn) -> Result<HomePage, crate:
     let expiring = keys::list_expiring(conn, organisation, now, now + SOON)?;
     let unused = keys::list_never_used(conn, organisation, now, now - UNUSED)?;
     let ends = expiring.iter().filter_map(|k| Some(key(k, Why::Expires, k.expires_at?)));
-    let idle = unused.iter().map(|k| key(k, Why::NeverUsed, k.created_at));
+    let ending = |k: &Key| expiring.iter().any(|other| other.id == k.id);
+    let idle = unused.iter().filter(|k| !ending(k)).map(|k| key(k, Why::NeverUsed, k.created_at));
     Ok(HomePage {
         frame: Frame::load(conn, me, Nav::Home)?,
         balance: wallets::balance(conn, organisation)?,

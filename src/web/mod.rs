@@ -24,7 +24,9 @@ use std::sync::Arc;
 
 use actix_web::cookie::Key as CookieKey;
 use actix_web::middleware::from_fn;
-use actix_web::web::{Data, PayloadConfig, ServiceConfig, get, post, resource, scope, to};
+use actix_web::web::{
+    Data, PayloadConfig, QueryConfig, ServiceConfig, get, post, resource, scope, to,
+};
 use ipnet::IpNet;
 
 use crate::config::Config;
@@ -80,14 +82,18 @@ impl State {
 pub fn routes(state: State) -> impl FnOnce(&mut ServiceConfig) {
     move |cfg| {
         let sessions = sessions::middleware(&state);
-        cfg.app_data(Data::new(state)).app_data(PayloadConfig::new(FORM_MAX)).service(
-            scope("").wrap(from_fn(outer::wrap)).configure(machine_routes).service(
-                scope("")
-                    .wrap(from_fn(outer::same_site_only))
-                    .wrap(sessions)
-                    .configure(page_routes),
-            ),
-        );
+        let queries = QueryConfig::default().error_handler(|_, _| error::strange_query().into());
+        cfg.app_data(Data::new(state))
+            .app_data(PayloadConfig::new(FORM_MAX))
+            .app_data(queries)
+            .service(
+                scope("").wrap(from_fn(outer::wrap)).configure(machine_routes).service(
+                    scope("")
+                        .wrap(from_fn(outer::same_site_only))
+                        .wrap(sessions)
+                        .configure(page_routes),
+                ),
+            );
     }
 }
 

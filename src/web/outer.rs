@@ -10,9 +10,10 @@ use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error as ActixError, HttpResponse};
+use actix_web::{Error as ActixError, HttpResponse, ResponseError as _};
 
 use super::State;
+use super::api::ApiError;
 use super::context::Context;
 use super::error::{PageError, forbidden_origin};
 use crate::error::Error;
@@ -46,8 +47,14 @@ pub(super) async fn wrap(
     let secure = req.app_data::<Data<State>>().is_some_and(|state| state.settings.secure);
     let context = Context::new(&req, secure);
     let (method, started) = (req.method().clone(), std::time::Instant::now());
+    let for_machines = req.path().starts_with("/api/");
     let id = context.request_id.clone();
-    let result = context.scope(survive(next.call(req))).await;
+    let result = context
+        .scope(async {
+            // Answered here, where the request still has its id.
+            survive(next.call(req)).await.map_err(|e| answer(&e, for_machines))
+        })
+        .await;
     match result {
         Ok(mut res) => {
             let route = res.request().match_pattern().unwrap_or_else(|| "none".to_owned());
@@ -58,12 +65,26 @@ pub(super) async fn wrap(
             dress(res.headers_mut(), &id, secure);
             Ok(res)
         }
-        Err(e) => {
-            let mut res = e.error_response();
+        Err(mut res) => {
             tracing::info!(request_id = id, %method, status = res.status().as_u16(), "answered with an error");
             dress(res.headers_mut(), &id, secure);
-            Err(InternalError::from_response(e, res).into())
+            Err(InternalError::from_response("answered", res).into())
         }
+    }
+}
+
+/// The answer to a request that failed outside its handler: a panic, another site, the session store.
+fn answer(e: &ActixError, for_machines: bool) -> HttpResponse {
+    if e.as_error::<PageError>().is_some() && !for_machines {
+        return e.error_response();
+    }
+    // What the session store failed with arrives wrapped; its text says if it was only busy.
+    let busy = e.to_string().contains(&Error::Busy.to_string());
+    let error = if busy { Error::Busy } else { Error::internal(e) };
+    if for_machines {
+        ApiError::from(error).error_response()
+    } else {
+        PageError::from(error).error_response()
     }
 }
 
@@ -90,9 +111,17 @@ fn is_same_site(headers: &HeaderMap, own: &str) -> bool {
     }
     match headers.get(header::ORIGIN).map(HeaderValue::to_str) {
         None => true,
-        Some(Ok(origin)) => origin == own,
+        // Beyond loopback and without https browsers send no Fetch Metadata; then the page's own host counts.
+        Some(Ok(origin)) => origin == own || is_own_host(headers, origin, own),
         Some(Err(_)) => false,
     }
+}
+
+/// True if a page of plain http names the very host it was opened under. Over https only the
+/// configured address counts.
+fn is_own_host(headers: &HeaderMap, origin: &str, own: &str) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    own.starts_with("http://") && host.is_some() && origin.strip_prefix("http://") == host
 }
 
 /// Turns a panic into an error, so that the connection gets an answer.

@@ -88,7 +88,7 @@ impl Flash {
         match self {
             Self::Sent => "Your request was sent. Every checker has been told by mail.",
             Self::Approved => "You approved the request. The maker can reveal the key now.",
-            Self::Voted => "You approved the request. It needs one more person.",
+            Self::Voted => "You approved the request. It still needs somebody else.",
             Self::Rejected => "You rejected the request. The maker has been told why.",
             Self::Withdrawn => "You took the request back. Nobody can approve it any more.",
             Self::Saved => "The key is saved and ready to use. It will not be shown again.",

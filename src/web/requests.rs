@@ -150,7 +150,8 @@ struct ShowPage {
     key_url: Option<String>,
     /// True if this member is the maker of a key that was never revealed.
     awaits_my_reveal: bool,
-    /// What was wrong with a rejection that came back.
+    /// What was wrong with an approval or a rejection that came back.
+    approve_error: Option<String>,
     reject_error: Option<String>,
     comment: String,
     reason: String,
@@ -213,6 +214,7 @@ async fn load(
                 frame,
                 request,
                 story,
+                approve_error: None,
                 reject_error: None,
                 comment: String::new(),
                 reason: String::new(),
@@ -246,17 +248,28 @@ pub(super) async fn approve(
     id: Path<String>,
     post: Post,
 ) -> Result<HttpResponse, PageError> {
-    let (id, seen, me) = (parse(&id)?, post.form.version()?, post.me.actor);
-    let comment = note(post.form.text("comment"))?;
-    let url = format!("/requests/{id}");
+    let (id, seen) = (parse(&id)?, post.form.version()?);
+    let typed = post.form.text("comment").to_owned();
+    let comment = match parse_note(&typed) {
+        Ok(comment) => comment,
+        Err(mistake) => {
+            let change = move |page: &mut ShowPage| {
+                page.approve_error = Some(mistake.to_owned());
+                page.comment = typed;
+            };
+            return again(&state, post.me, id, change).await;
+        }
+    };
+    let (me, request) = (post.me.actor, id.clone());
     let approved = state
         .db
         .write(move |tx| {
-            actions::requests::approve(tx, &me, &id, seen, &comment)?;
-            Ok(requests::get(tx.conn, me.organisation(), &id)?.state == RequestState::Approved)
+            actions::requests::approve(tx, &me, &request, seen, &comment)?;
+            Ok(requests::get(tx.conn, me.organisation(), &request)?.state == RequestState::Approved)
         })
         .await?;
-    Ok(redirect_with(&url, if approved { Flash::Approved } else { Flash::Voted }))
+    let flash = if approved { Flash::Approved } else { Flash::Voted };
+    Ok(redirect_with(&format!("/requests/{id}"), flash))
 }
 
 /// `POST /requests/{id}/reject`
@@ -266,21 +279,38 @@ pub(super) async fn reject(
     post: Post,
 ) -> Result<HttpResponse, PageError> {
     let (id, seen) = (parse(&id)?, post.form.version()?);
-    let (me, request) = (post.me.actor.clone(), id.clone());
-    let reason = note(post.form.text("reason"))?;
-    let result =
-        state.db.write(move |tx| actions::requests::reject(tx, &me, &request, seen, &reason)).await;
-    match result {
-        Ok(()) => Ok(redirect_with(&format!("/requests/{id}"), Flash::Rejected)),
-        Err(Error::Refused(refusal @ Refusal::ReasonMissing)) => {
-            let page = load(&state, post.me, id, move |page| {
-                page.reject_error = Some(refusal.to_string());
-            })
-            .await?;
-            Ok(html(StatusCode::UNPROCESSABLE_ENTITY, &page))
+    let typed = post.form.text("reason").to_owned();
+    let mistake = match parse_note(&typed) {
+        Err(mistake) => mistake.to_owned(),
+        Ok(reason) => {
+            let (me, request) = (post.me.actor.clone(), id.clone());
+            let rejected = state
+                .db
+                .write(move |tx| actions::requests::reject(tx, &me, &request, seen, &reason))
+                .await;
+            match rejected {
+                Ok(()) => return Ok(redirect_with(&format!("/requests/{id}"), Flash::Rejected)),
+                Err(Error::Refused(refusal @ Refusal::ReasonMissing)) => refusal.to_string(),
+                Err(e) => return Err(e.into()),
+            }
         }
-        Err(e) => Err(e.into()),
-    }
+    };
+    let change = move |page: &mut ShowPage| {
+        page.reject_error = Some(mistake);
+        page.reason = typed;
+    };
+    again(&state, post.me, id, change).await
+}
+
+/// The review page once more, with what was typed and what is wrong with it.
+async fn again(
+    state: &State,
+    me: SignedIn,
+    id: RequestId,
+    change: impl FnOnce(&mut ShowPage) + Send + 'static,
+) -> Result<HttpResponse, PageError> {
+    let page = load(state, me, id, change).await?;
+    Ok(html(StatusCode::UNPROCESSABLE_ENTITY, &page))
 }
 
 /// `POST /requests/{id}/withdraw`
@@ -297,8 +327,4 @@ pub(super) async fn withdraw(
 
 fn parse(id: &str) -> Result<RequestId, Error> {
     id.parse().map_err(|_| Error::NotFound)
-}
-
-fn note(text: &str) -> Result<String, Refusal> {
-    parse_note(text).map_err(|e| Refusal::Invalid(e.to_owned()))
 }

@@ -175,11 +175,12 @@ async fn check(
         return Err(Refusal::BadCredentials.into());
     }
     let origin = client::origin(req, &state.settings.trusted_proxies);
-    let (subject, from) = (email.to_owned(), origin.clone());
-    state.db.write(move |tx| actions::sign_in::count_attempt(tx, &subject, &from)).await?;
-    let found = match email.parse::<Email>() {
-        Ok(email) => state.db.read(move |conn| members::find_by_email(conn, &email)).await?,
-        Err(_) => None,
+    let email = email.parse::<Email>().ok();
+    let (subject, from) = (email.clone(), origin.clone());
+    state.db.write(move |tx| actions::sign_in::count_attempt(tx, subject.as_ref(), &from)).await?;
+    let found = match email {
+        Some(email) => state.db.read(move |conn| members::find_by_email(conn, &email)).await?,
+        None => None,
     };
     let (member, hash) = found.map_or((None, None), |(member, hash)| (Some(member), hash));
     let fits = state.passwords.verify(hash, password).await?;
@@ -190,14 +191,13 @@ async fn check(
             Ok(member)
         }
         known => {
-            // Written for unknown addresses too, as a write of nothing: both take as long.
-            let note = move |tx: &mut crate::store::Tx<'_>| {
-                if let Some(member) = &known {
-                    actions::sign_in::failed(tx, member, origin);
-                }
-                Ok(())
-            };
-            state.db.write(note).await?;
+            state
+                .db
+                .write(move |tx| {
+                    actions::sign_in::failed(tx, known.as_ref(), origin);
+                    Ok(())
+                })
+                .await?;
             Err(Refusal::BadCredentials.into())
         }
     }

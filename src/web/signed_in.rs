@@ -87,10 +87,17 @@ pub(super) fn state(req: &HttpRequest) -> Result<Data<State>, Error> {
 }
 
 fn sign_in_first(req: &HttpRequest) -> PageError {
-    let back = if req.method().is_safe() {
-        req.uri().path_and_query().map(ToString::to_string)
-    } else {
-        None
-    };
-    PageError::SignInFirst(back.unwrap_or_default())
+    if req.method().is_safe() {
+        return PageError::SignInFirst(req.uri().to_string());
+    }
+    PageError::SignInFirst(page_of_form(req.path()).to_owned())
+}
+
+/// The page that a form's address belongs to: where its person wants to be again after signing in.
+fn page_of_form(path: &str) -> &str {
+    match path {
+        "/settings/api-keys" => "/settings/api-keys/new",
+        "/logout" => "/",
+        _ => path.rsplit_once('/').map_or("/", |(page, _verb)| page),
+    }
 }

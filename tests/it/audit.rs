@@ -60,7 +60,7 @@ async fn tampering_with_the_log_is_found_at_its_first_bad_entry() {
         (format!("UPDATE audit SET seq = seq + 9000 WHERE seq >= 5; UPDATE audit SET seq = seq - 8999 WHERE seq >= 9000; \
                   INSERT INTO audit SELECT 5, {REST}, previous_hash, {spare} FROM audit WHERE seq = 6"), "entry 5 was".to_owned()),
         (format!("INSERT INTO audit SELECT {next}, {REST}, hash, {spare} FROM audit WHERE seq = {last}"), format!("entry {next} was")),
-        (format!("DELETE FROM audit WHERE seq > {cut}"), format!("ends at entry {cut}, but {last} were written")),
+        (format!("DELETE FROM audit WHERE seq > {cut}"), format!("ends at entry {cut}, but entry {last} was written")),
         ("DELETE FROM audit".to_owned(), "ends at entry 0".to_owned()),
         (format!("UPDATE audit_head SET seq = {cut}"), format!("ends at entry {last}")),
     ];
@@ -70,11 +70,36 @@ async fn tampering_with_the_log_is_found_at_its_first_bad_entry() {
     for (sql, found) in tamperings {
         run(&mut conn, &sql);
         let said = command(&app, &["verify"]);
-        assert!(said.code == Some(1) && said.out.contains(&found), "{sql}: {said:?}, not “{found}”");
+        assert!(
+            said.code == Some(1) && said.out.contains(&found),
+            "{sql}: {said:?}, not “{found}”"
+        );
         run(&mut conn, "DELETE FROM audit; INSERT INTO audit SELECT * FROM safe");
         run(&mut conn, &format!("UPDATE audit_head SET seq = {last}"));
     }
     command(&app, &["verify"]).ended(0, "whole");
+}
+
+#[actix_web::test]
+async fn a_well_made_entry_that_the_server_never_wrote_is_found() {
+    let app = TestApp::start().await;
+    let last = entries(&app).await.pop().unwrap();
+    let forged = happened("forged".to_owned()).entry(&last.head(), last.at);
+    let mut conn = beside(&app.database);
+    let literal = |hex: &str| match conn {
+        Conn::Sqlite(_) => format!("x'{hex}'"),
+        Conn::Postgres(_) => format!("'\\x{hex}'::bytea"),
+    };
+    let (previous, hash) = (literal(&forged.previous_hash), literal(&forged.hash));
+    let (seq, action) = (forged.seq, &forged.action);
+    let insert = format!(
+        "INSERT INTO audit SELECT {seq}, at, NULL, 'command', NULL, 'command line', '{action}', \
+         'forged', '{{}}', NULL, NULL, {previous}, {hash} FROM audit WHERE seq = {}",
+        last.seq
+    );
+    run(&mut conn, &insert);
+    assert_eq!(entries(&app).await.pop().unwrap(), forged);
+    command(&app, &["verify"]).ended(1, &format!("entry {seq}"));
 }
 
 #[actix_web::test]
@@ -90,7 +115,10 @@ async fn tampering_with_an_exported_log_is_found_without_the_database() {
     let file = dir.path().join("audit.jsonl");
     let verify = |text: &str| {
         fs::write(&file, text).unwrap();
-        process::finish(dir.path(), process::bare(dir.path(), &["audit", "verify", file.to_str().unwrap()]))
+        process::finish(
+            dir.path(),
+            process::bare(dir.path(), &["audit", "verify", file.to_str().unwrap()]),
+        )
     };
     let head = &stored.last().unwrap().hash;
     verify(&export).ended(0, head);
@@ -188,7 +216,13 @@ async fn what_cannot_be_audited_does_not_happen() {
     );
     run(&mut conn, &occupy);
     let before = counts(&mut conn);
-    let fields = [("api", "wallet"), ("label", "Never"), ("environment", "production"), ("permissions", "read_balance"), ("expires_in_days", "30")];
+    let fields = [
+        ("api", "wallet"),
+        ("label", "Never"),
+        ("environment", "production"),
+        ("permissions", "read_balance"),
+        ("expires_in_days", "30"),
+    ];
     maker.submit("/settings/api-keys", &fields).await.is(500);
     let reveal = maker.submit(&format!("{key}/reveal"), &[]).await.is(500);
     assert_eq!(reveal.secret(), None);
@@ -215,14 +249,33 @@ async fn each_event_writes_one_entry_with_who_what_from_where_and_in_which_reque
     let mut maker = app.visitor();
     maker.get("/login").await;
     let wrong = [("email", "maker@demo.example"), ("password", "not this one, sorry")];
-    expected.push(("session.refused", "visitor".to_owned(), maker.submit("/login", &wrong).await.is(422)));
-    let mut note = |action, who: &str, page: Page| expected.push((action, format!("The {who}"), page));
-    note("session.started", "maker", maker.sign_in("maker@demo.example", crate::support::PASSWORD).await);
+    expected.push((
+        "session.refused",
+        "visitor".to_owned(),
+        maker.submit("/login", &wrong).await.is(422),
+    ));
+    let mut note =
+        |action, who: &str, page: Page| expected.push((action, format!("The {who}"), page));
+    note(
+        "session.started",
+        "maker",
+        maker.sign_in("maker@demo.example", crate::support::PASSWORD).await,
+    );
     let mut checker = app.visitor();
-    note("session.started", "checker", checker.sign_in("checker@demo.example", crate::support::PASSWORD).await);
+    note(
+        "session.started",
+        "checker",
+        checker.sign_in("checker@demo.example", crate::support::PASSWORD).await,
+    );
     let mut ids = Vec::new();
     for label in ["To approve", "To reject", "To withdraw"] {
-        let fields = [("api", "wallet"), ("label", label), ("environment", "production"), ("permissions", "read_balance"), ("expires_in_days", "30")];
+        let fields = [
+            ("api", "wallet"),
+            ("label", label),
+            ("environment", "production"),
+            ("permissions", "read_balance"),
+            ("expires_in_days", "30"),
+        ];
         let page = maker.submit("/settings/api-keys", &fields).await.is(303);
         ids.push(page.location().to_owned());
         note("request.made", "maker", page);
@@ -230,7 +283,11 @@ async fn each_event_writes_one_entry_with_who_what_from_where_and_in_which_reque
     checker.get(&ids[0]).await.is(200);
     note("request.approved", "checker", checker.approve(&ids[0]).await.is(303));
     note("request.rejected", "checker", checker.reject(&ids[1], "No").await.is(303));
-    note("request.withdrawn", "maker", maker.submit(&format!("{}/withdraw", ids[2]), &[]).await.is(303));
+    note(
+        "request.withdrawn",
+        "maker",
+        maker.submit(&format!("{}/withdraw", ids[2]), &[]).await.is(303),
+    );
     let key = app.key_of(&ids[0]).await;
     let revealed = maker.submit(&format!("{key}/reveal"), &[]).await.is(200);
     let secret = revealed.secret().unwrap();
@@ -259,7 +316,6 @@ async fn each_event_writes_one_entry_with_who_what_from_where_and_in_which_reque
         assert_eq!(entry.actor_id.is_some(), entry.actor_kind == "member", "{action}");
     }
     app.db.write(move |tx| members::invite(tx, &new)).await.unwrap();
-    app.clock.advance(chrono::TimeDelta::days(15));
     let last = entries(&app).await.pop().unwrap();
     assert_eq!((last.action.as_str(), last.actor_kind.as_str()), ("member.invited", "command"));
 }
@@ -269,7 +325,8 @@ async fn even_a_trusted_connection_cannot_change_the_log_by_accident() {
     let app = TestApp::start().await;
     let statements = ["UPDATE audit SET detail = '{}'", "DELETE FROM audit WHERE seq = 1"];
     for sql in statements {
-        let result = app.db.write(move |tx| Ok(tx.conn.batch_execute(sql).map_err(|e| e.to_string())));
+        let result =
+            app.db.write(move |tx| Ok(tx.conn.batch_execute(sql).map_err(|e| e.to_string())));
         assert!(result.await.unwrap().unwrap_err().contains("audit rows are never"), "{sql}");
     }
     command(&app, &["verify"]).ended(0, "whole");

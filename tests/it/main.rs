@@ -13,12 +13,21 @@
 
 mod access;
 mod audit;
+mod browser_safety;
+mod cli;
+mod crash;
+mod keys;
 mod layers;
-mod outbox;
 mod mail;
+mod matrix;
+mod nodes;
+mod outbox;
+mod people;
 mod races;
 mod requests;
+mod review;
 mod schema;
+mod secrecy;
 mod self_approval;
 mod store;
 mod support;

@@ -238,7 +238,7 @@ impl Seeder {
         self.db
             .write(move |tx| {
                 keys::reveal(tx, &maker, &id)?;
-                keys::confirm(tx, &maker, &id).map(drop)
+                keys::confirm(tx, &maker, &id, None).map(drop)
             })
             .await?;
         Ok(key)

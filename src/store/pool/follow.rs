@@ -97,13 +97,17 @@ fn follow_once(
     let mut proved = Instant::now();
     pulse.beat();
     while let Some(shared) = shared.upgrade() {
+        let proof_due = proved.elapsed() >= PROOF;
+        if proof_due {
+            conn.batch_execute("SELECT 1")?;
+            proved = Instant::now();
+        }
+        // What came along with the proof is told before the proof counts.
         for id in heard(&mut conn)? {
             let snapshot = keys::find_snapshot(&mut conn, &id)?;
             shared.tell(snapshot.into_iter().collect());
         }
-        if proved.elapsed() >= PROOF {
-            conn.batch_execute("SELECT 1")?;
-            proved = Instant::now();
+        if proof_due {
             *heard_until = shared.clock.now();
             pulse.beat();
         }

@@ -102,7 +102,16 @@ impl Db {
         work: impl FnOnce(&mut Conn) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let pool = self.inner.pool.clone();
-        blocking(move || work(&mut *pool.get().map_err(|_| Error::Busy)?)).await
+        blocking(move || {
+            let mut conn = pool.get().map_err(|_| Error::Busy)?;
+            let result = work(&mut conn);
+            if matches!(result, Err(Error::Internal(_))) {
+                // An error while a statement is prepared leaves a lost connection looking well.
+                let _ = diesel::r2d2::R2D2Connection::ping(&mut *conn);
+            }
+            result
+        })
+        .await
     }
 
     /// Runs `work` in one transaction, committed only if it returns `Ok`; answers after the commit.
@@ -113,9 +122,15 @@ impl Db {
         self.inner.writer.write(work).await
     }
 
-    /// Sets who is told of changed keys; the first one set stays.
-    pub fn observe_keys(&self, observer: KeyObserver) {
-        let _ = self.inner.shared.observer.set(observer);
+    /// Makes sure that this is the only server on its SQLite file, for as long as what is returned lives.
+    pub fn claim(&self) -> anyhow::Result<Option<std::fs::File>> {
+        self.inner.opener.claim()
+    }
+
+    /// Sets who is told of changed keys; there is one index to a database handle.
+    pub fn observe_keys(&self, observer: KeyObserver) -> Result<(), Error> {
+        let set = self.inner.shared.observer.set(observer);
+        set.map_err(|_| Error::internal("a second key index on one database handle"))
     }
 
     /// The clock transactions read.
@@ -139,7 +154,11 @@ impl Shared {
         if let Some(observer) = self.observer.get()
             && !changes.is_empty()
         {
-            observer(changes);
+            // A panic there must not take the only writer thread along.
+            let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| observer(changes)));
+            if told.is_err() {
+                tracing::error!("telling the key index of a change panicked");
+            }
         }
     }
 }

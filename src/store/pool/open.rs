@@ -1,6 +1,7 @@
 //! Opening connections by URL scheme, so that a PostgreSQL outage never looks like a missing SQLite file.
 
-use std::time::Duration;
+use std::fs::{File, TryLockError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use diesel::connection::{Connection as _, SimpleConnection as _};
@@ -24,7 +25,7 @@ pub(super) enum Opener {
 impl Opener {
     pub(super) fn new(url: &str) -> anyhow::Result<Self> {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return Ok(Self::Postgres(url.to_owned()));
+            return Ok(Self::Postgres(with_timeouts(url)));
         }
         match url.strip_prefix("sqlite://") {
             Some(path) => Ok(Self::Sqlite(path.to_owned())),
@@ -40,6 +41,7 @@ impl Opener {
         let mut conn = self.writer().map_err(anyhow::Error::new).context("opening the database")?;
         if let Conn::Sqlite(conn) = &mut conn {
             check_sqlite_version(conn)?;
+            switch_to_wal(conn)?;
         }
         super::migrate::run(&mut conn)
     }
@@ -70,10 +72,8 @@ impl Opener {
             }
             Self::Sqlite(path) => {
                 let mut conn = diesel::SqliteConnection::establish(path)?;
-                // The timeout comes first: even switching to WAL can find the file locked.
                 conn.batch_execute(
-                    "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
-                     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+                    "PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
                      PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY; \
                      PRAGMA secure_delete = ON",
                 )
@@ -107,6 +107,45 @@ impl ManageConnection for Opener {
     }
 }
 
+impl Opener {
+    /// Makes sure that no other server has this SQLite file: a second one would not hear of revoked
+    /// keys. The lock lives as long as what is returned. PostgreSQL tells its nodes, and needs none.
+    pub(super) fn claim(&self) -> anyhow::Result<Option<File>> {
+        let Self::Sqlite(path) = self else { return Ok(None) };
+        let lock = File::create(format!("{path}.lock"))
+            .context("creating the lock beside the database")?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(lock)),
+            Err(TryLockError::WouldBlock) => {
+                bail!("another Countersign serves {path}; several nodes need PostgreSQL")
+            }
+            Err(TryLockError::Error(e)) => Err(e).context("locking the database"),
+        }
+    }
+}
+
+/// Adds what makes a vanished server noticed within seconds, where the address does not say it itself.
+fn with_timeouts(address: &str) -> String {
+    // Several hosts in one address are more than the parser knows: then it stays as it is.
+    let Ok(mut url) = url::Url::parse(address) else { return address.to_owned() };
+    let defaults = [
+        ("connect_timeout", "5"),
+        ("tcp_user_timeout", "5000"),
+        ("keepalives_idle", "5"),
+        ("keepalives_interval", "2"),
+        ("keepalives_count", "2"),
+    ];
+    for (name, value) in defaults {
+        if url.query_pairs().all(|(given, _)| given != name) {
+            let separator =
+                if url.query().is_some_and(|query| !query.is_empty()) { "&" } else { "" };
+            let query = format!("{}{separator}{name}={value}", url.query().unwrap_or_default());
+            url.set_query(Some(&query));
+        }
+    }
+    url.into()
+}
+
 /// Creates the file so that only its owner can read it, if it is not there yet.
 fn create_private(path: &str) -> anyhow::Result<()> {
     let mut options = std::fs::OpenOptions::new();
@@ -114,6 +153,20 @@ fn create_private(path: &str) -> anyhow::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map(drop).with_context(|| format!("opening the database file {path}"))
+}
+
+/// Switches the file to the write-ahead log, for good. SQLite does not wait for others here, whatever
+/// the timeout, so this does.
+fn switch_to_wal(conn: &mut diesel::SqliteConnection) -> anyhow::Result<()> {
+    let began = Instant::now();
+    loop {
+        match conn.batch_execute("PRAGMA journal_mode = WAL") {
+            Err(e) if e.to_string().contains("locked") && began.elapsed() < PATIENCE => {
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
+            result => return result.context("switching SQLite to its write-ahead log"),
+        }
+    }
 }
 
 fn check_sqlite_version(conn: &mut diesel::SqliteConnection) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
 use crate::actions;
-use crate::domain::catalogue::Api;
+use crate::domain::catalogue::{Api, Catalogue};
 use crate::domain::key_form::{KeyForm, Mistake};
 use crate::domain::policy;
 use crate::domain::refusal::Refusal;
@@ -78,8 +78,12 @@ pub(in crate::web) async fn form(
     query: Query<FormQuery>,
 ) -> Result<HttpResponse, PageError> {
     policy::may_request(&me.actor)?;
-    let slug = query.into_inner().api.unwrap_or_else(|| "wallet".to_owned());
-    let blank = KeyForm::blank(state.db.site().catalogue.find(&slug).ok_or(Error::NotFound)?);
+    let catalogue = &state.db.site().catalogue;
+    let api = match &query.api {
+        Some(slug) => catalogue.find(slug),
+        None => catalogue.default_api(),
+    };
+    let blank = KeyForm::blank(api.ok_or(Error::NotFound)?);
     let page = load(&req, &state, me, blank, Vec::new()).await?;
     Ok(html(StatusCode::OK, &page))
 }
@@ -92,9 +96,7 @@ pub(in crate::web) async fn submit(
 ) -> Result<HttpResponse, PageError> {
     policy::may_request(&post.me.actor)?;
     let mut typed = read(&post.form);
-    if typed.api.is_empty() {
-        "wallet".clone_into(&mut typed.api);
-    }
+    fill_in(&mut typed, &post.form, &state.db.site().catalogue);
     let owner = post.me.actor.organisation().clone();
     let currency = state.db.read(move |conn| organisations::get(conn, &owner)).await?.currency;
     let unknown = post.form.unknown(FIELDS).map(|_| Mistake {
@@ -122,6 +124,24 @@ pub(in crate::web) async fn submit(
     }
 }
 
+/// What a field means that is not there at all: the default of the contract, not "empty".
+fn fill_in(typed: &mut KeyForm, form: &Form, catalogue: &Catalogue) {
+    let default = catalogue.default_api();
+    if typed.api.is_empty()
+        && let Some(api) = default
+    {
+        typed.api.clone_from(&api.slug);
+    }
+    if !form.has("expires_in_days")
+        && let Some(api) = catalogue.find(&typed.api)
+    {
+        typed.expires_in_days = api.expiry.default_days.to_string();
+    }
+    if !form.has("environment") {
+        "production".clone_into(&mut typed.environment);
+    }
+}
+
 /// The form once more, with what was typed and what is wrong with it.
 async fn again(
     req: &HttpRequest,
@@ -142,7 +162,7 @@ async fn load(
     mistakes: Vec<Mistake>,
 ) -> Result<FormPage, Error> {
     let catalogue = &state.db.site().catalogue;
-    let api = catalogue.find(&form.api).or_else(|| catalogue.list().first()).cloned();
+    let api = catalogue.find(&form.api).or_else(|| catalogue.default_api()).cloned();
     let api = api.ok_or_else(|| Error::internal("the catalogue is empty"))?;
     let own_ip = client::ip(req, &state.settings.trusted_proxies).map(|ip| ip.to_string());
     let frame = state.db.read(move |conn| Frame::load(conn, &me, Nav::Keys)).await?;

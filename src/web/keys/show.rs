@@ -7,7 +7,7 @@ use askama::Template;
 
 use super::{Tab, name, names, people};
 use crate::actions;
-use crate::domain::id::{KeyId, OrganisationId};
+use crate::domain::id::KeyId;
 use crate::domain::key::{Key, KeyStatus, Secret, Usage};
 use crate::domain::policy;
 use crate::domain::refusal::Refusal;
@@ -50,7 +50,9 @@ struct RevokeError {
     /// `reason` or `confirm_label`.
     field: &'static str,
     message: String,
+    /// What was typed.
     reason: String,
+    label: String,
 }
 
 impl ShowPage {
@@ -76,6 +78,10 @@ impl ShowPage {
 
     fn revoke_reason(&self) -> &str {
         self.revoke_error.as_ref().map_or("", |e| &e.reason)
+    }
+
+    fn revoke_label(&self) -> &str {
+        self.revoke_error.as_ref().map_or("", |e| &e.label)
     }
 }
 
@@ -109,7 +115,7 @@ pub(in crate::web) async fn reveal(
     let (id, me) = (parse(&id)?, post.me.actor.clone());
     let key = id.clone();
     let (key, secret) = state.db.write(move |tx| actions::keys::reveal(tx, &me, &key)).await?;
-    let try_it = try_it(&state.db.site().public_url, &key.organisation_id);
+    let try_it = try_it(&state.db.site().public_url, &key);
     let page =
         load(&state, post.me, id, move |page| page.revealed = Some(Revealed { secret, try_it }))
             .await?;
@@ -124,7 +130,9 @@ pub(in crate::web) async fn confirm(
 ) -> Result<HttpResponse, PageError> {
     let (id, me) = (parse(&id)?, post.me.actor);
     let url = format!("/settings/api-keys/{id}");
-    state.db.write(move |tx| actions::keys::confirm(tx, &me, &id)).await?;
+    let seen = Some(post.form.text("secret")).filter(|seen| !seen.is_empty());
+    let seen = seen.map(str::parse).transpose().map_err(|_| Error::NotFound)?;
+    state.db.write(move |tx| actions::keys::confirm(tx, &me, &id, seen.as_ref())).await?;
     Ok(redirect_with(&url, Flash::Saved))
 }
 
@@ -135,21 +143,29 @@ pub(in crate::web) async fn revoke(
     post: Post,
 ) -> Result<HttpResponse, PageError> {
     let id = parse(&id)?;
-    let reason =
-        parse_note(post.form.text("reason")).map_err(|e| Refusal::Invalid(e.to_owned()))?;
-    let (me, key, typed) =
-        (post.me.actor.clone(), id.clone(), post.form.text("confirm_label").to_owned());
-    let kept = reason.clone();
-    let result =
-        state.db.write(move |tx| actions::keys::revoke(tx, &me, &key, &typed, &reason)).await;
-    let field = match &result {
-        Ok(()) => return Ok(redirect_with(&format!("/settings/api-keys/{id}"), Flash::Revoked)),
-        Err(Error::Refused(Refusal::LabelMismatch)) => "confirm_label",
-        Err(Error::Refused(Refusal::Invalid(_))) => "reason",
-        Err(_) => return Err(result.err().map_or(Error::NotFound, |e| e).into()),
+    let typed = |name: &str| post.form.text(name).to_owned();
+    let (reason, label) = (typed("reason"), typed("confirm_label"));
+    let refused = match parse_note(&reason) {
+        Err(mistake) => Refusal::Invalid(mistake.to_owned()),
+        Ok(reason) => {
+            let (me, key, label) = (post.me.actor.clone(), id.clone(), label.clone());
+            let revoked = state
+                .db
+                .write(move |tx| actions::keys::revoke(tx, &me, &key, &label, &reason))
+                .await;
+            match revoked {
+                Ok(()) => {
+                    return Ok(redirect_with(&format!("/settings/api-keys/{id}"), Flash::Revoked));
+                }
+                Err(Error::Refused(refusal @ (Refusal::LabelMismatch | Refusal::Invalid(_)))) => {
+                    refusal
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
     };
-    let message = result.err().map(|e| e.to_string()).unwrap_or_default();
-    let error = RevokeError { field, message, reason: kept };
+    let field = if refused == Refusal::LabelMismatch { "confirm_label" } else { "reason" };
+    let error = RevokeError { field, message: refused.to_string(), reason, label };
     let page = load(&state, post.me, id, move |page| page.revoke_error = Some(error)).await?;
     Ok(html(StatusCode::UNPROCESSABLE_ENTITY, &page))
 }
@@ -205,9 +221,13 @@ fn parse(id: &str) -> Result<KeyId, Error> {
     id.parse().map_err(|_| Error::NotFound)
 }
 
-/// A call that shows whether a key with `read_balance` works; the key itself is not part of it.
-fn try_it(public_url: &str, organisation: &OrganisationId) -> String {
-    format!(
-        "curl -H \"Authorization: Bearer $API_KEY\" \\\n  {public_url}/api/v1/distributors/{organisation}/balance"
-    )
+/// A call that shows whether the key works; the key itself is not part of it.
+fn try_it(public_url: &str, key: &Key) -> String {
+    let reads_balance = key.grant.api == "wallet" && key.grant.permissions.contains("read_balance");
+    let path = if reads_balance {
+        format!("distributors/{}/balance", key.organisation_id)
+    } else {
+        "keys/self".to_owned()
+    };
+    format!("curl -H \"Authorization: Bearer $API_KEY\" \\\n  {public_url}/api/v1/{path}")
 }

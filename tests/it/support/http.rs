@@ -66,7 +66,7 @@ impl Client {
 
     /// Opens a page and remembers the proof of its forms.
     pub fn get(&mut self, path: &str) -> io::Result<Answer> {
-        self.send("GET", path, &[], "")
+        self.send(("GET", path), Vec::new(), "")
     }
 
     /// Sends a form with the proof of the last page.
@@ -74,12 +74,8 @@ impl Client {
         let mut body = url::form_urlencoded::Serializer::new(String::new());
         body.append_pair("csrf", &self.csrf).extend_pairs(fields);
         let kind = ("Content-Type", "application/x-www-form-urlencoded".to_owned());
-        self.send(
-            "POST",
-            path,
-            &[kind, ("Sec-Fetch-Site", "same-origin".to_owned())],
-            &body.finish(),
-        )
+        let ours = ("Sec-Fetch-Site", "same-origin".to_owned());
+        self.send(("POST", path), vec![kind, ours], &body.finish())
     }
 
     /// Signs in; the answer is that to the form.
@@ -94,27 +90,20 @@ impl Client {
 
     /// Asks for a key that may read the balance; the answer leads to the request.
     pub fn ask_for_key(&mut self, label: &str) -> io::Result<Answer> {
-        let fields = [
-            ("api", "wallet"),
-            ("label", label),
-            ("environment", "production"),
-            ("permissions", "read_balance"),
-            ("expires_in_days", "30"),
-        ];
-        self.submit("/settings/api-keys", &fields)
+        let kind = [("api", "wallet"), ("environment", "production"), ("expires_in_days", "30")];
+        let wish = [("label", label), ("permissions", "read_balance")];
+        self.submit("/settings/api-keys", &[&kind[..], &wish].concat())
     }
 
     fn send(
         &mut self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, String)],
+        what: (&str, &str),
+        mut headers: Vec<(&str, String)>,
         body: &str,
     ) -> io::Result<Answer> {
         let cookies: Vec<_> = self.cookies.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        let mut headers = headers.to_vec();
         headers.push(("Cookie", cookies.join("; ")));
-        let answer = request(self.address, (method, path), &headers, body)?;
+        let answer = request(self.address, what, &headers, body)?;
         for line in answer.headers("set-cookie") {
             let (name, rest) = line.split_once('=').unwrap_or_default();
             let value = rest.split(';').next().unwrap_or_default();
@@ -145,10 +134,9 @@ pub fn request(
 ) -> io::Result<Answer> {
     let mut socket = TcpStream::connect_timeout(&address, PATIENCE)?;
     socket.set_read_timeout(Some(PATIENCE))?;
-    let lines: String = headers.iter().map(|(k, v)| format!("{k}: {v}\r\n")).collect();
-    let head =
-        format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{lines}");
-    write!(socket, "{head}Content-Length: {}\r\n\r\n{body}", body.len())?;
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    let lines: Vec<_> = headers.iter().map(|(k, v)| format!("{k}: {v}\r\n")).collect();
+    write!(socket, "{head}{}Content-Length: {}\r\n\r\n{body}", lines.concat(), body.len())?;
     let mut raw = Vec::new();
     socket.read_to_end(&mut raw)?;
     let raw = String::from_utf8_lossy(&raw).into_owned();

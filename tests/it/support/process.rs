@@ -106,11 +106,6 @@ impl Home {
         program.address = address;
         program.wait_until_up();
     }
-
-    /// The database, from beside the program.
-    pub fn beside(&self) -> Conn {
-        beside(&self.database)
-    }
 }
 
 /// The program without any setting.
