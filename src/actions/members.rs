@@ -10,6 +10,7 @@ use crate::domain::id::{MemberId, OrganisationId};
 use crate::domain::member::{Member, MemberState, Origin, Roles};
 use crate::domain::password;
 use crate::domain::refusal::Refusal;
+use crate::domain::secret::random_token;
 use crate::domain::text::{Email, parse_line};
 use crate::error::Error;
 use crate::store::{Conn, Tx, members, organisations, sessions};
@@ -38,7 +39,7 @@ pub fn invite(tx: &mut Tx<'_>, new: &NewMember) -> Result<String, Error> {
         Some((known, _)) => again(tx, known, new)?,
         None => add(tx, new)?,
     };
-    let token = random_token()?;
+    let token = random_token().map_err(Error::internal)?;
     members::insert_invitation(tx, &hash(&token), &member.id, tx.now + INVITATION_LIVES)?;
     let link = format!("{}/invitation/{token}", tx.site.public_url);
     letters::invitation(tx, &member, &organisation, &link)?;
@@ -139,13 +140,6 @@ fn event(member: &Member, who: Who, action: &'static str) -> Event {
         subject_id: Some(member.id.to_string()),
         detail: json!({ "name": member.name, "roles": member.roles.to_string() }),
     }
-}
-
-/// 256 random bits in hexadecimal.
-fn random_token() -> Result<String, Error> {
-    let mut bytes = [0_u8; 32];
-    getrandom::fill(&mut bytes).map_err(Error::internal)?;
-    Ok(crate::domain::audit::hex(&bytes))
 }
 
 fn hash(token: &str) -> [u8; 32] {

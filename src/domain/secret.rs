@@ -76,6 +76,13 @@ impl std::fmt::Debug for SecretHash {
     }
 }
 
+/// 256 random bits in hexadecimal: for sessions, forms and invitations.
+pub fn random_token() -> Result<String, getrandom::Error> {
+    let mut bytes = Zeroizing::new([0_u8; 32]);
+    getrandom::fill(bytes.as_mut_slice())?;
+    Ok(super::audit::hex(bytes.as_slice()))
+}
+
 fn base62(n: u32) -> char {
     let index = usize::try_from(n.wrapping_rem(62)).unwrap_or_default();
     BASE62.get(index).map_or('0', |b| char::from(*b))

@@ -90,10 +90,3 @@ impl Form {
         self.0.iter().any(|(field, _)| !REPEATED.contains(&field.as_str()) && !seen.insert(field))
     }
 }
-
-/// 256 random bits in hexadecimal, for sessions and forms.
-pub(super) fn random_token() -> Result<String, Error> {
-    let mut bytes = [0_u8; 32];
-    getrandom::fill(&mut bytes).map_err(Error::internal)?;
-    Ok(crate::domain::audit::hex(&bytes))
-}

@@ -9,11 +9,11 @@ use super::State;
 use super::error::PageError;
 use super::page::{Frame, Nav, html_after_flash};
 use super::signed_in::SignedIn;
-use super::view::{key_url, request_url};
+use super::view::{Names, key_url, request_url};
 use crate::domain::key::Key;
 use crate::domain::money::Money;
 use crate::domain::request::{Request, RequestState};
-use crate::store::{keys, members, requests, wallets};
+use crate::store::{keys, requests, wallets};
 
 /// Keys that end within this time need attention.
 const SOON: TimeDelta = TimeDelta::days(30);
@@ -80,17 +80,12 @@ fn load(conn: &mut crate::store::Conn, me: &SignedIn) -> Result<HomePage, crate:
     let pending = requests::list(conn, organisation, pending)?;
     let (mine, others): (Vec<_>, Vec<_>) =
         pending.into_iter().partition(|request| request.maker_id == *id);
-    let makers: Vec<_> = mine.iter().chain(&others).map(|request| &request.maker_id).collect();
-    let names = members::names(conn, &makers)?;
+    let names = Names::load(conn, mine.iter().chain(&others).map(|request| &request.maker_id))?;
     let view = |request: &Request| Waiting {
         url: request_url(request),
         title: request.payload.title().to_owned(),
         kind: request.payload.kind_name(),
-        maker: names
-            .iter()
-            .find(|(id, _)| *id == request.maker_id)
-            .map(|(_, name)| name.clone())
-            .unwrap_or_default(),
+        maker: names.of(&request.maker_id),
         at: request.created_at,
     };
     let shown = usize::try_from(SHOWN).unwrap_or(usize::MAX);

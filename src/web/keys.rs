@@ -16,12 +16,12 @@ use super::error::PageError;
 use super::outer::see_other;
 use super::page::{Frame, Nav, html_after_flash};
 use super::signed_in::SignedIn;
-use super::view::{Badge, Beside, GrantView, KeyView, Pager, ROWS, request_url};
+use super::view::{Badge, Beside, GrantView, KeyView, Names, Pager, ROWS, request_url};
 use crate::domain::id::{KeyId, MemberId};
 use crate::domain::key::{Key, Secret, Usage};
 use crate::domain::request::{Request, RequestState};
 use crate::error::Error;
-use crate::store::{Conn, keys, members, requests, secrets, usage};
+use crate::store::{Conn, keys, requests, secrets, usage};
 
 /// A tab of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,8 +167,8 @@ fn key_rows(
     let ids: Vec<&KeyId> = found.iter().map(|key| &key.id).collect();
     let secrets = secrets::of_keys(conn, &ids)?;
     let usage = usage::list(conn, &ids)?;
-    let names = names(conn, found.iter().flat_map(people))?;
-    let beside = Beside { catalogue, currency, now: me.now, names: &|id| name(&names, id) };
+    let names = Names::load(conn, found.iter().flat_map(people))?;
+    let beside = Beside { catalogue, currency, now: me.now, names: &names };
     let view = |key: &Key| {
         let own: Vec<&Secret> = secrets.iter().filter(|secret| secret.key_id == key.id).collect();
         let used = usage
@@ -196,18 +196,18 @@ fn request_rows(
     let ids: Vec<_> = found.iter().map(|request| &request.id).collect();
     let decisions = requests::list_decisions(conn, &ids)?;
     let checkers = decisions.iter().map(|decision| &decision.checker_id);
-    let names = names(conn, found.iter().map(|request| &request.maker_id).chain(checkers))?;
+    let names = Names::load(conn, found.iter().map(|request| &request.maker_id).chain(checkers))?;
     let view = |request: &Request| {
         let last = decisions.iter().rfind(|decision| decision.request_id == request.id);
         Some(RequestRow {
             url: request_url(request),
             badge: request.state.into(),
             grant: GrantView::new(request.payload.grant()?, catalogue, currency),
-            maker: name(&names, &request.maker_id),
+            maker: names.of(&request.maker_id),
             own: request.maker_id == *me.actor.id(),
             created_at: request.created_at,
             rejected: last.filter(|_| request.state == RequestState::Rejected).map(|decision| {
-                (name(&names, &decision.checker_id), decision.at, decision.comment.clone())
+                (names.of(&decision.checker_id), decision.at, decision.comment.clone())
             }),
         })
     };
@@ -221,18 +221,4 @@ fn people(key: &Key) -> Vec<&MemberId> {
         _ => None,
     };
     std::iter::once(&key.maker_id).chain(revoker).collect()
-}
-
-fn names<'a>(
-    conn: &mut Conn,
-    ids: impl Iterator<Item = &'a MemberId>,
-) -> Result<Vec<(MemberId, String)>, Error> {
-    members::names(conn, &ids.collect::<Vec<_>>())
-}
-
-fn name(names: &[(MemberId, String)], id: &MemberId) -> String {
-    names
-        .iter()
-        .find(|(known, _)| known == id)
-        .map_or_else(|| "somebody".to_owned(), |(_, name)| name.clone())
 }

@@ -1,7 +1,5 @@
 //! The checker's inbox and the review page.
 
-use std::collections::HashMap;
-
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Query};
@@ -13,10 +11,10 @@ use super::error::PageError;
 use super::page::{Flash, Frame, Nav, html, html_after_flash, redirect_with};
 use super::signed_in::{Post, SignedIn};
 use super::story::Story;
-use super::view::{Badge, GrantView, Pager, ROWS, key_url, request_url};
+use super::view::{Badge, GrantView, Names, Pager, ROWS, key_url, request_url};
 use crate::actions;
 use crate::domain::catalogue::Catalogue;
-use crate::domain::id::{MemberId, RequestId};
+use crate::domain::id::RequestId;
 use crate::domain::key::{Key, KeyStatus};
 use crate::domain::policy;
 use crate::domain::refusal::Refusal;
@@ -24,7 +22,7 @@ use crate::domain::request::{Request, RequestState};
 use crate::domain::risk::Risk;
 use crate::domain::text::parse_note;
 use crate::error::Error;
-use crate::store::{Conn, keys, members, requests, secrets};
+use crate::store::{Conn, keys, requests, secrets};
 
 const CLOSED: &[RequestState] = &[
     RequestState::Approved,
@@ -106,16 +104,14 @@ fn load_list(
     let ids: Vec<_> = found.iter().map(|request| &request.id).collect();
     let decisions = requests::list_decisions(conn, &ids)?;
     let people = found.iter().map(|request| &request.maker_id);
-    let people: Vec<_> =
-        people.chain(decisions.iter().map(|decision| &decision.checker_id)).collect();
-    let names: HashMap<_, _> = members::names(conn, &people)?.into_iter().collect();
-    let name = |id: &MemberId| names.get(id).cloned().unwrap_or_default();
+    let names =
+        Names::load(conn, people.chain(decisions.iter().map(|decision| &decision.checker_id)))?;
     let currency = frame.organisation.currency;
     let row = |request: &Request| Row {
         url: request_url(request),
         title: request.payload.title().to_owned(),
         kind: request.payload.kind_name(),
-        maker: name(&request.maker_id),
+        maker: names.of(&request.maker_id),
         own: request.maker_id == *me.actor.id(),
         badge: request.state.into(),
         risks: request
@@ -126,7 +122,7 @@ fn load_list(
         deciders: decisions
             .iter()
             .filter(|decision| decision.request_id == request.id)
-            .map(|decision| name(&decision.checker_id))
+            .map(|decision| names.of(&decision.checker_id))
             .collect(),
         created_at: request.created_at,
         closed_at: request.closed_at,

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::context::Context;
 use super::error::PageError;
-use super::form::{Form, random_token};
+use super::form::Form;
 use super::outer::see_other;
 use super::page::{self, Flash, html, html_after_flash, redirect_with};
 use super::sessions::TypedSession;
@@ -20,6 +20,7 @@ use crate::actions;
 use crate::domain::member::{Member, MemberState};
 use crate::domain::password;
 use crate::domain::refusal::Refusal;
+use crate::domain::secret::random_token;
 use crate::domain::text::Email;
 use crate::error::Error;
 use crate::store::members;
@@ -82,7 +83,7 @@ impl Visitor {
         if let Some(cookie) = req.cookie(name).filter(|cookie| cookie.value().len() == 64) {
             return Ok(Self { csrf: csrf_of(cookie.value()), cookie: None });
         }
-        let token = random_token()?;
+        let token = random_token().map_err(Error::internal)?;
         let csrf = csrf_of(&token);
         let cookie = Cookie::build(name, token)
             .path("/")
@@ -136,7 +137,7 @@ pub(super) async fn submit(
     let password = Zeroizing::new(form.text("password").to_owned());
     match check(&req, &state, &email, password).await {
         Ok(member) => {
-            TypedSession::of(&req).begin(&member.id, &random_token()?)?;
+            TypedSession::of(&req).begin(&member.id, &random_token().map_err(Error::internal)?)?;
             Ok(see_other(if next.is_empty() { "/" } else { &next }))
         }
         Err(Error::Refused(refusal @ (Refusal::BadCredentials | Refusal::Throttled(_)))) => {

@@ -1,14 +1,13 @@
 //! Who signed a request and what happened to it and its key, in order.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 
+use super::view::Names;
 use crate::domain::id::MemberId;
 use crate::domain::key::{Key, KeyState, Secret};
 use crate::domain::request::{Decision, Request, RequestState, Verdict};
 use crate::error::Error;
-use crate::store::{Conn, members, requests};
+use crate::store::{Conn, requests};
 
 /// One signature: the maker's, or a checker's.
 pub(super) struct Signature {
@@ -36,7 +35,7 @@ pub(super) struct Story {
     pub(super) signatures: Vec<Signature>,
     pub(super) timeline: Vec<Moment>,
     pub(super) decisions: Vec<Decision>,
-    names: HashMap<MemberId, String>,
+    names: Names,
 }
 
 impl Story {
@@ -53,7 +52,7 @@ impl Story {
         if let Some((Key { state: KeyState::Revoked { by: Some(by), .. }, .. }, _)) = key {
             people.push(by);
         }
-        let names = members::names(conn, &people)?.into_iter().collect();
+        let names = Names::load(conn, people)?;
         let mut story = Self { signatures: Vec::new(), timeline: Vec::new(), decisions, names };
         story.sign(request);
         story.tell_request(request);
@@ -66,7 +65,7 @@ impl Story {
 
     /// The name of a member who takes part in the story.
     pub(super) fn name(&self, id: &MemberId) -> String {
-        self.names.get(id).cloned().unwrap_or_else(|| "somebody".to_owned())
+        self.names.of(id)
     }
 
     fn sign(&mut self, request: &Request) {

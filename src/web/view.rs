@@ -1,12 +1,34 @@
 //! How domain things look on pages: badges, and a grant in words.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 
 use crate::domain::catalogue::Catalogue;
+use crate::domain::id::MemberId;
 use crate::domain::key::{Grant, Key, KeyStatus, Secret, Usage};
 use crate::domain::money::{Currency, Money};
 use crate::domain::request::{Request, RequestState};
 use crate::domain::risk::{self, Risk};
+use crate::error::Error;
+use crate::store::{Conn, members};
+
+/// The names of the members a page mentions.
+pub(super) struct Names(HashMap<MemberId, String>);
+
+impl Names {
+    pub(super) fn load<'a>(
+        conn: &mut Conn,
+        ids: impl IntoIterator<Item = &'a MemberId>,
+    ) -> Result<Self, Error> {
+        let ids: Vec<_> = ids.into_iter().collect();
+        Ok(Self(members::names(conn, &ids)?.into_iter().collect()))
+    }
+
+    pub(super) fn of(&self, id: &MemberId) -> String {
+        self.0.get(id).cloned().unwrap_or_else(|| "somebody".to_owned())
+    }
+}
 
 /// A state as an icon and a word.
 #[derive(Clone, Copy, Debug)]
@@ -146,7 +168,7 @@ pub(super) struct Beside<'a> {
     pub(super) catalogue: &'a Catalogue,
     pub(super) currency: Currency,
     pub(super) now: DateTime<Utc>,
-    pub(super) names: &'a dyn Fn(&crate::domain::id::MemberId) -> String,
+    pub(super) names: &'a Names,
 }
 
 impl KeyView {
@@ -157,7 +179,9 @@ impl KeyView {
         let revoked = match &key.state {
             KeyState::Revoked { at, by, reason } => Some(Revoked {
                 at: *at,
-                by: by.as_ref().map_or_else(|| "the key itself".to_owned(), beside.names),
+                by: by
+                    .as_ref()
+                    .map_or_else(|| "the key itself".to_owned(), |by| beside.names.of(by)),
                 reason: reason.clone(),
             }),
             KeyState::Approved | KeyState::Active | KeyState::Suspended => None,
@@ -167,7 +191,7 @@ impl KeyView {
             badge: key.status(beside.now).into(),
             grant: GrantView::new(&key.grant, beside.catalogue, beside.currency),
             masked: secrets.first().map(|secret| format!("{prefix}_…{}", secret.last_four)),
-            maker: (beside.names)(&key.maker_id),
+            maker: beside.names.of(&key.maker_id),
             created_at: key.created_at,
             expires_at: key.expires_at,
             usage,

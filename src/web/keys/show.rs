@@ -5,7 +5,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Query};
 use askama::Template;
 
-use super::{Tab, name, names, people};
+use super::{Tab, people};
 use crate::actions;
 use crate::domain::id::KeyId;
 use crate::domain::key::{Key, KeyStatus, Secret, Usage};
@@ -20,7 +20,7 @@ use crate::web::error::PageError;
 use crate::web::page::{Flash, Frame, Nav, html, html_after_flash, redirect_with};
 use crate::web::signed_in::{Post, SignedIn};
 use crate::web::story::Story;
-use crate::web::view::{Beside, KeyView};
+use crate::web::view::{Beside, KeyView, Names};
 
 #[derive(Template)]
 #[template(path = "keys/show.html")]
@@ -185,14 +185,9 @@ async fn load(
             let request = requests::get(conn, me.actor.organisation(), &key.request_id)?;
             let shown = secrets::list(conn, &id)?;
             let story = Story::load(conn, &request, Some((&key, &shown)), me.now)?;
-            let names = names(conn, people(&key).into_iter())?;
+            let names = Names::load(conn, people(&key))?;
             let currency = frame.organisation.currency;
-            let beside = Beside {
-                catalogue: &catalogue,
-                currency,
-                now: me.now,
-                names: &|id| name(&names, id),
-            };
+            let beside = Beside { catalogue: &catalogue, currency, now: me.now, names: &names };
             let used = usage_of(conn, &key)?;
             let mut page = ShowPage {
                 key: KeyView::new(&key, &shown.iter().collect::<Vec<_>>(), used, &beside),
