@@ -64,7 +64,7 @@ pub fn count(
     Ok(matching(organisation, filter).count().get_result(conn)?)
 }
 
-/// How many pending requests of others wait for `checker`.
+/// How many pending requests of others wait for `checker`, who has not voted on them yet.
 pub fn count_waiting_for(
     conn: &mut Conn,
     organisation: &OrganisationId,
@@ -74,6 +74,13 @@ pub fn count_waiting_for(
         .filter(requests::organisation_id.eq(organisation))
         .filter(requests::state.eq("pending"))
         .filter(requests::maker_id.ne(checker))
+        .filter(
+            requests::id.ne_all(
+                decisions::table
+                    .filter(decisions::checker_id.eq(checker))
+                    .select(decisions::request_id),
+            ),
+        )
         .count()
         .get_result(conn)?)
 }

@@ -50,16 +50,16 @@ pub fn insert(tx: &mut Tx<'_>, secret: &Secret, hash: SecretHash) -> Result<(), 
     Ok(())
 }
 
-/// Every secret of a key, newest first.
+/// Every secret of a key: those that open it first, then the newest.
 pub fn list(conn: &mut Conn, key: &KeyId) -> Result<Vec<Secret>, Error> {
     Ok(of_keys(conn, &[key])?)
 }
 
-/// Every secret of these keys, newest first.
+/// Every secret of these keys: those that open them first, then the newest.
 pub fn of_keys(conn: &mut Conn, keys: &[&KeyId]) -> QueryResult<Vec<Secret>> {
     let rows = secrets::table
         .filter(secrets::key_id.eq_any(keys.iter().map(|id| id.as_str())))
-        .order((secrets::minted_at.desc(), secrets::id.desc()))
+        .order((secrets::ended_at.is_null().desc(), secrets::minted_at.desc(), secrets::id.desc()))
         .select(Row::as_select())
         .load(conn)?;
     Ok(rows.into_iter().map(Row::into_secret).collect())

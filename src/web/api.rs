@@ -142,7 +142,7 @@ pub(super) async fn wrong_method() -> HttpResponse {
         "method_not_allowed",
         "This endpoint takes GET only",
     );
-    res.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET"));
+    res.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
     std::future::ready(res).await
 }
 

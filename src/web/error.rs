@@ -186,10 +186,10 @@ fn allowed_methods(req: &HttpRequest) -> &'static str {
     let both = ["/login", "/invitation/{token}", "/settings/api-keys"];
     let posts = ["/logout", "/reveal", "/confirm", "/revoke", "/approve", "/reject", "/withdraw"];
     if both.contains(&path.as_str()) {
-        "GET, POST"
+        "GET, HEAD, POST"
     } else if posts.iter().any(|end| path.ends_with(end)) {
         "POST"
     } else {
-        "GET"
+        "GET, HEAD"
     }
 }

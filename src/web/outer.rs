@@ -7,6 +7,7 @@ use std::task::Poll;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
+use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
@@ -41,11 +42,15 @@ const HEADERS: &[(&str, &str)] = &[
 
 /// The outermost layer.
 pub(super) async fn wrap(
-    req: ServiceRequest,
+    mut req: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, ActixError> {
     let secure = req.app_data::<Data<State>>().is_some_and(|state| state.settings.secure);
     let context = Context::new(&req, secure);
+    if req.method() == Method::HEAD {
+        // Answered like GET; the connection leaves the body out by itself.
+        req.head_mut().method = Method::GET;
+    }
     let (method, started) = (req.method().clone(), std::time::Instant::now());
     let for_machines = req.path().starts_with("/api/");
     let id = context.request_id.clone();

@@ -172,7 +172,7 @@ pub(super) struct Beside<'a> {
 }
 
 impl KeyView {
-    /// `secrets` are those of this key, newest first.
+    /// `secrets` are those of this key, in the order of the store.
     pub(super) fn new(key: &Key, secrets: &[&Secret], usage: Usage, beside: &Beside<'_>) -> Self {
         use crate::domain::key::KeyState;
         let prefix = beside.catalogue.find(&key.grant.api).map_or("key", |api| api.prefix.as_str());

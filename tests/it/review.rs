@@ -1,5 +1,6 @@
 //! What a hostile reading of the code found, kept from coming back.
 
+use actix_web::http::Method;
 use countersign::actions::members::{self, NewMember};
 use countersign::config::Config;
 use countersign::domain::member::Role;
@@ -31,6 +32,11 @@ async fn a_key_opens_no_other_api_even_where_permissions_have_the_same_name() {
     std::fs::write(dir.path().join("billing.toml"), billing).unwrap();
     let config = Config { catalogue_dir: Some(dir.path().to_owned()), ..Config::for_tests() };
     let app = TestApp::with(config).await;
+    let mut maker = app.sign_in("maker").await;
+    let form = maker.get("/settings/api-keys/new").await.is(200);
+    let other = form.attribute("#api a", "href").unwrap();
+    let form = maker.get(&other).await.is(200);
+    assert_eq!(form.attribute("input[name=api]", "value").unwrap(), "billing");
     let fields = [("api", "billing"), ("permissions", "read_balance")];
     let (_, secret) = app.live_key("Invoices", &fields).await;
     assert!(secret.starts_with("bil_"), "{secret}");
@@ -115,6 +121,32 @@ async fn forms_that_come_back_keep_what_was_typed() {
     let page = checker.submit(&format!("{key}/revoke"), &fields).await.is(422);
     assert_eq!(page.attribute("input[name=reason]", "value").unwrap(), "It leaked");
     assert_eq!(page.attribute("input[name=confirm_label]", "value").unwrap(), "Tpyed");
+}
+
+#[actix_web::test]
+async fn a_checker_who_voted_is_not_told_to_decide_again() {
+    let app = TestApp::start().await;
+    app.sql("UPDATE organisations SET approvals_needed = 2");
+    let request = app.sign_in("maker").await.ask_for_key("Two of us").await;
+    let mut checker = app.sign_in("checker").await;
+    assert_eq!(checker.get("/").await.all(".nav .count"), ["1 pending"]);
+    let voted = checker.approve(&request).await;
+    checker.follow(&voted).await.is(200).says("It still needs somebody else.");
+    assert!(checker.get("/").await.all(".nav .count").is_empty());
+    checker.approve(&request).await.is(409).says("already approved");
+    app.sign_in("checker2").await.approve(&request).await.is(303);
+}
+
+#[actix_web::test]
+async fn head_is_answered_like_get_and_changes_no_rule() {
+    let app = TestApp::start().await;
+    let visitor = app.visitor();
+    for (path, status) in
+        [("/livez", 200), ("/login", 200), ("/", 303), ("/logout", 405), ("/x", 404)]
+    {
+        let page = app.answer(visitor.request(Method::HEAD, path).to_request()).await;
+        assert_eq!(page.status.as_u16(), status, "{path}");
+    }
 }
 
 #[actix_web::test]

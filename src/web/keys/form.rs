@@ -39,6 +39,8 @@ const FIELDS: &[&str] = &[
 struct FormPage {
     frame: Frame,
     api: Api,
+    /// The other APIs a key can be asked for, by slug and name.
+    others: Vec<(String, String)>,
     form: KeyForm,
     mistakes: Vec<Mistake>,
     /// The maker's own address, to be added to the list with one press.
@@ -164,9 +166,11 @@ async fn load(
     let catalogue = &state.db.site().catalogue;
     let api = catalogue.find(&form.api).or_else(|| catalogue.default_api()).cloned();
     let api = api.ok_or_else(|| Error::internal("the catalogue is empty"))?;
+    let others = catalogue.list().iter().filter(|other| other.slug != api.slug);
+    let others = others.map(|other| (other.slug.clone(), other.name.clone())).collect();
     let own_ip = client::ip(req, &state.settings.trusted_proxies).map(|ip| ip.to_string());
     let frame = state.db.read(move |conn| Frame::load(conn, &me, Nav::Keys)).await?;
-    Ok(FormPage { frame, api, form, mistakes, own_ip })
+    Ok(FormPage { frame, api, others, form, mistakes, own_ip })
 }
 
 fn read(form: &Form) -> KeyForm {
