@@ -36,10 +36,9 @@ pub(super) fn issue(tx: &mut Tx<'_>, request: &Request, grant: &Grant) -> Result
 /// Mints the secret of a key for its maker to see. A secret shown before that was neither saved nor
 /// used ends here, so that of racing reveals exactly one stays good.
 pub fn reveal(tx: &mut Tx<'_>, me: &Actor, id: &KeyId) -> Result<(Key, PlainSecret), Error> {
-    let key = keys::get(tx.conn, me.organisation(), id)?;
+    let key = keys::lock(tx, me.organisation(), id)?;
     policy::may_reveal(&current(tx, me)?, &key)?;
     let key = key.reveal(tx.now)?;
-    // First the version: it is the lock that racing reveals queue up for.
     keys::update(tx, &key)?;
     // Ended before looked at: this waits for a first use that is just being written down.
     let replaced = secrets::end_unsaved(tx, id)?;
@@ -75,7 +74,7 @@ pub fn confirm(
     id: &KeyId,
     seen: Option<&SecretId>,
 ) -> Result<Key, Error> {
-    let key = keys::get(tx.conn, me.organisation(), id)?;
+    let key = keys::lock(tx, me.organisation(), id)?;
     policy::may_reveal(&current(tx, me)?, &key)?;
     let key = key.reveal(tx.now)?;
     keys::update(tx, &key)?;
@@ -99,7 +98,7 @@ pub fn revoke(
     typed_label: &str,
     reason: &str,
 ) -> Result<(), Error> {
-    let key = keys::get(tx.conn, me.organisation(), id)?;
+    let key = keys::lock(tx, me.organisation(), id)?;
     policy::may_revoke(&current(tx, me)?)?;
     if fold_spaces(typed_label) != fold_spaces(&key.grant.label) {
         return Err(Refusal::LabelMismatch.into());

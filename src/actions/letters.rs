@@ -124,13 +124,13 @@ pub(super) fn key_revealed(
     maker: &Actor,
     again: bool,
 ) -> Result<(), Error> {
-    let what = if again {
-        "once more: it has a new secret now, and the one shown before has ended"
+    let (subject, what) = if again {
+        ("Revealed again", "once more: it has a new secret now, and the one shown before has ended")
     } else {
-        "and it works from now on"
+        ("Revealed", "and it works from now on")
     };
     let content = Content {
-        subject: format!("Revealed: {}", key.grant.label),
+        subject: format!("{subject}: {}", key.grant.label),
         opening: format!("{} revealed the key “{}” {what}.", maker.member.name, key.grant.label),
         facts: Vec::new(),
         closing: "If that was not expected, revoke the key on its page; that takes effect at once.",

@@ -44,6 +44,15 @@ pub fn get(conn: &mut Conn, organisation: &OrganisationId, id: &KeyId) -> Result
         .parse()
 }
 
+/// The key under its lock, taken by an update that changes nothing, so that whoever wants to change
+/// it at the same time queues up and then sees it as it is.
+pub fn lock(tx: &mut Tx<'_>, organisation: &OrganisationId, id: &KeyId) -> Result<Key, Error> {
+    diesel::update(keys::table.find(id).filter(keys::organisation_id.eq(organisation)))
+        .set(keys::version.eq(keys::version))
+        .execute(tx.conn)?;
+    get(tx.conn, organisation, id)
+}
+
 /// The key a request led to.
 pub fn find_of_request(conn: &mut Conn, request: &RequestId) -> Result<Option<Key>, Error> {
     let row = keys::table.filter(keys::request_id.eq(request)).select(Row::as_select()).first(conn);

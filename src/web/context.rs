@@ -1,6 +1,7 @@
 //! What is known of the HTTP request being answered, wherever in the answering one is.
 
 use actix_web::dev::ServiceRequest;
+use actix_web::http::header;
 
 tokio::task_local! {
     static CURRENT: Context;
@@ -13,6 +14,8 @@ pub(super) struct Context {
     pub(super) request_id: String,
     /// `light` or `dark` if the person chose one, else empty.
     pub(super) theme: &'static str,
+    /// The page of ours that the request came from, as a path; empty if it came from elsewhere.
+    pub(super) came_from: String,
     /// Whether people come over https, so that cookies can insist on it.
     pub(super) secure: bool,
 }
@@ -25,7 +28,12 @@ impl Context {
             Some("dark") => "dark",
             _ => "",
         };
-        Self { request_id: uuid::Uuid::new_v4().simple().to_string(), theme, secure }
+        Self {
+            request_id: uuid::Uuid::new_v4().simple().to_string(),
+            theme,
+            came_from: came_from(req),
+            secure,
+        }
     }
 
     /// Runs a future inside this context.
@@ -37,4 +45,16 @@ impl Context {
     pub(super) fn current() -> Self {
         CURRENT.try_with(Clone::clone).unwrap_or_default()
     }
+}
+
+/// The path of the `Referer`, if it names the host that was asked.
+fn came_from(req: &ServiceRequest) -> String {
+    let text = |name| req.headers().get(name).and_then(|value| value.to_str().ok());
+    let page = text(header::REFERER).and_then(|page| url::Url::parse(page).ok());
+    let ours = page.filter(|page| {
+        text(header::HOST) == Some(&page[url::Position::BeforeHost..url::Position::AfterPort])
+    });
+    ours.map_or_else(String::new, |page| {
+        page[url::Position::BeforePath..url::Position::AfterQuery].to_owned()
+    })
 }

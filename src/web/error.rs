@@ -18,6 +18,8 @@ struct ProblemPage<'a> {
     message: &'a str,
     request_id: &'a str,
     theme: &'a str,
+    /// The page to go back to; empty if unknown.
+    back: &'a str,
 }
 
 /// Why a page cannot be shown.
@@ -78,6 +80,7 @@ impl ResponseError for PageError {
             message: &self.to_string(),
             request_id: &context.request_id,
             theme: context.theme,
+            back: &context.came_from,
         };
         let mut res = html(self.status_code(), &page);
         if let Self::Failed(e) = self {

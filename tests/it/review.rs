@@ -150,6 +150,23 @@ async fn head_is_answered_like_get_and_changes_no_rule() {
 }
 
 #[actix_web::test]
+async fn a_problem_leads_back_to_the_page_it_came_from_and_nowhere_else() {
+    let app = TestApp::start().await;
+    let request = app.sign_in("maker").await.ask_for_key("Twice").await;
+    let mut checker = app.sign_in("checker").await;
+    checker.approve(&request).await.is(303);
+    let fields = [("version", "1"), ("comment", "")];
+    let (ours, theirs) =
+        (format!("http://localhost:8080{request}"), "https://evil.example/requests");
+    for (from, back) in [(ours.as_str(), request.as_str()), (theirs, "/")] {
+        let form = checker.form(&format!("{request}/approve"), &fields);
+        let form = form.insert_header(("host", "localhost:8080")).insert_header(("referer", from));
+        let page = checker.send(form).await.is(409).says("already approved");
+        assert_eq!(page.attribute(".problem .btn-primary", "href").unwrap(), back, "{from}");
+    }
+}
+
+#[actix_web::test]
 async fn strange_query_strings_get_a_page() {
     let app = TestApp::start().await;
     let mut maker = app.sign_in("maker").await;
