@@ -36,15 +36,21 @@ pub(super) async fn form(
     let asked = token.clone();
     let member =
         state.db.read(move |conn| actions::members::find_invited(conn, &asked, now)).await?;
-    let visitor = Visitor::of(&req)?;
-    let page = InvitationPage {
-        theme: Context::current().theme,
-        csrf: visitor.csrf.clone(),
-        token,
-        member,
-        error: None,
-    };
-    Ok(visitor.mark(html(StatusCode::OK, &page)))
+    Ok(answer(&req, token, member, None)?)
+}
+
+/// The page for the holder of a link, once more with what is wrong with the password chosen.
+fn answer(
+    req: &HttpRequest,
+    token: String,
+    member: Member,
+    error: Option<String>,
+) -> Result<HttpResponse, Error> {
+    let visitor = Visitor::of(req)?;
+    let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let (theme, csrf) = (Context::current().theme, visitor.csrf.clone());
+    let page = InvitationPage { theme, csrf, token, member, error };
+    Ok(visitor.mark(html(status, &page)))
 }
 
 /// `POST /invitation/{token}`
@@ -66,15 +72,7 @@ pub(super) async fn submit(
         })
         .await?;
     if let Err(Error::Refused(refusal @ Refusal::WeakPassword(_))) = verdict {
-        let visitor = Visitor::of(&req)?;
-        let page = InvitationPage {
-            theme: Context::current().theme,
-            csrf: visitor.csrf.clone(),
-            token,
-            member,
-            error: Some(refusal.to_string()),
-        };
-        return Ok(visitor.mark(html(StatusCode::UNPROCESSABLE_ENTITY, &page)));
+        return Ok(answer(&req, token, member, Some(refusal.to_string()))?);
     }
     verdict?;
     let hash = state.passwords.hash(plain).await?;

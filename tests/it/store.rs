@@ -12,7 +12,7 @@ use countersign::config::Config;
 use countersign::domain::audit::{Event, Who};
 use countersign::error::Error;
 use countersign::site::Site;
-use countersign::store::{Db, Tx, audit, server_secrets};
+use countersign::store::{Db, Tx, audit, organisations, server_secrets};
 use diesel::prelude::*;
 use diesel::sql_types::{Binary, Text};
 
@@ -319,6 +319,28 @@ async fn a_database_that_goes_away_is_told_within_seconds_and_used_again_when_it
         assert!(began.elapsed() < Duration::from_secs(20), "{e:?}");
     }
     assert_eq!(marks(&database), set(&["before", "after"]));
+}
+
+#[actix_web::test]
+async fn connections_that_died_while_idle_are_not_handed_out_for_ever() {
+    let database = Database::fresh();
+    let db = open(&database.url).unwrap();
+    db.read(audit::head).await.unwrap();
+    if !database.is_postgres() {
+        return db.read(organisations::count).await.map(drop).unwrap();
+    }
+    let name = database.url.rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
+    let end = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{name}'"
+    );
+    assert!(number(&mut beside(&Database::postgres()), &end) > 0);
+    // A statement that these connections never prepared: diesel calls them well when it fails.
+    let mut failures = 0;
+    while db.read(organisations::count).await.is_err() {
+        failures += 1;
+        assert!(failures <= 16, "a dead connection stays in the pool");
+    }
+    assert!(failures > 0, "no connection died, so nothing was tested");
 }
 
 async fn a_locked_file_is_waited_for_and_then_told(database: Database) {
