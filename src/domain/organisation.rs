@@ -23,3 +23,10 @@ pub struct Organisation {
     /// When it was created.
     pub created_at: DateTime<Utc>,
 }
+
+impl Organisation {
+    /// Its calendar day at some moment.
+    pub fn day(&self, at: DateTime<Utc>) -> chrono::NaiveDate {
+        at.with_timezone(&self.time_zone).date_naive()
+    }
+}
