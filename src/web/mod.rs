@@ -95,7 +95,7 @@ pub fn routes(state: State) -> impl FnOnce(&mut ServiceConfig) {
         cfg.app_data(Data::new(state))
             .app_data(PayloadConfig::new(FORM_MAX))
             .app_data(queries)
-            .service(scope("/api").wrap(from_fn(outer::wrap_machine)).configure(api::routes))
+            .configure(api::routes)
             .service(
                 scope("").wrap(from_fn(outer::wrap)).configure(plain_routes).service(
                     scope("")
