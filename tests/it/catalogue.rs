@@ -219,5 +219,5 @@ async fn peikly_a_key_without_expiry_lives_until_it_is_revoked() {
     let mut maker = app.sign_in("maker").await;
     let active = maker.get("/settings/api-keys/active").await.is(200);
     assert_eq!(active.all("a.row-link"), ["For ever"]);
-    maker.get(&url).await.is(200).says("Expires never");
+    maker.get(&url).await.is(200).says("Expiresnever");
 }
