@@ -8,6 +8,7 @@ pub mod members;
 pub mod organisations;
 pub mod requests;
 pub mod sign_in;
+pub mod usage;
 
 use crate::domain::member::{Actor, MemberState};
 use crate::error::Error;

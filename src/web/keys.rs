@@ -16,6 +16,7 @@ use super::error::PageError;
 use super::outer::see_other;
 use super::page::{Frame, Nav, html_after_flash};
 use super::signed_in::SignedIn;
+use super::usage::Range;
 use super::view::{Badge, Beside, GrantView, KeyView, Names, Pager, ROWS, request_url};
 use crate::domain::id::{KeyId, MemberId};
 use crate::domain::key::{Key, Secret};
@@ -168,6 +169,7 @@ fn key_rows(
     let ids: Vec<&KeyId> = found.iter().map(|key| &key.id).collect();
     let secrets = secrets::of_keys(conn, &ids)?;
     let usage = usage::list(conn, &ids)?;
+    let day = usage::list_calls_since(conn, &ids, Range::Day.start(me.now))?;
     let names = Names::load(conn, found.iter().flat_map(people))?;
     let beside = Beside { catalogue, currency, now: me.now, names: &names };
     let view = |key: &Key| {
@@ -176,7 +178,9 @@ fn key_rows(
             .iter()
             .find(|(id, _)| *id == key.id)
             .map_or_else(Usage::default, |(_, usage)| usage.clone());
-        KeyView::new(key, &own, used, &beside)
+        let day = day.iter().find(|(id, ..)| *id == key.id);
+        let day = day.map_or((0, 0), |(_, calls, denied)| (*calls, *denied));
+        KeyView { day, ..KeyView::new(key, &own, used, &beside) }
     };
     Ok(found.iter().map(view).collect())
 }

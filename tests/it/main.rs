@@ -31,3 +31,4 @@ mod secrecy;
 mod self_approval;
 mod store;
 mod support;
+mod usage;

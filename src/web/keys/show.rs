@@ -21,6 +21,7 @@ use crate::web::error::PageError;
 use crate::web::page::{Flash, Frame, Nav, html, html_after_flash, redirect_with};
 use crate::web::signed_in::{Post, SignedIn};
 use crate::web::story::Story;
+use crate::web::usage::{Range, UsageSection};
 use crate::web::view::{Beside, KeyView, Names};
 
 #[derive(Template)]
@@ -29,6 +30,7 @@ struct ShowPage {
     frame: Frame,
     key: KeyView,
     status: KeyStatus,
+    usage: UsageSection,
     story: Story,
     request_url: String,
     /// The newest secret that was shown.
@@ -89,6 +91,8 @@ impl ShowPage {
 #[derive(serde::Deserialize)]
 pub(in crate::web) struct PageQuery {
     page: Option<i64>,
+    /// What the usage of a key is shown for.
+    range: Option<Range>,
 }
 
 /// `GET /settings/api-keys/{tab}` and `GET /settings/api-keys/{key}`: the words of the tabs are no ids.
@@ -102,7 +106,7 @@ pub(in crate::web) async fn show_or_list(
         return super::list(&state, me, tab, query.page).await;
     }
     let (id, flash) = (parse(&segment)?, me.flash);
-    let page = load(&state, me, id, |_| ()).await?;
+    let page = load(&state, me, (id, query.range), |_| ()).await?;
     Ok(html_after_flash(&page, flash))
 }
 
@@ -117,9 +121,10 @@ pub(in crate::web) async fn reveal(
     let key = id.clone();
     let (key, secret) = state.db.write(move |tx| actions::keys::reveal(tx, &me, &key)).await?;
     let try_it = try_it(&state.db.site().public_url, &key);
-    let page =
-        load(&state, post.me, id, move |page| page.revealed = Some(Revealed { secret, try_it }))
-            .await?;
+    let page = load(&state, post.me, (id, None), move |page| {
+        page.revealed = Some(Revealed { secret, try_it })
+    })
+    .await?;
     Ok(html(StatusCode::OK, &page))
 }
 
@@ -167,14 +172,15 @@ pub(in crate::web) async fn revoke(
     };
     let field = if refused == Refusal::LabelMismatch { "confirm_label" } else { "reason" };
     let error = RevokeError { field, message: refused.to_string(), reason, label };
-    let page = load(&state, post.me, id, move |page| page.revoke_error = Some(error)).await?;
+    let page =
+        load(&state, post.me, (id, None), move |page| page.revoke_error = Some(error)).await?;
     Ok(html(StatusCode::UNPROCESSABLE_ENTITY, &page))
 }
 
 async fn load(
     state: &State,
     me: SignedIn,
-    id: KeyId,
+    (id, range): (KeyId, Option<Range>),
     change: impl FnOnce(&mut ShowPage) + Send + 'static,
 ) -> Result<ShowPage, Error> {
     let catalogue = state.db.site().catalogue.clone();
@@ -190,9 +196,11 @@ async fn load(
             let currency = frame.organisation.currency;
             let beside = Beside { catalogue: &catalogue, currency, now: me.now, names: &names };
             let used = usage_of(conn, &key)?;
+            let section = UsageSection::load(conn, &key, range.unwrap_or_default(), &beside)?;
             let mut page = ShowPage {
                 key: KeyView::new(&key, &shown.iter().collect::<Vec<_>>(), used, &beside),
                 status: key.status(me.now),
+                usage: section,
                 story,
                 request_url: crate::web::view::request_url(&request),
                 secret: shown.into_iter().next(),
