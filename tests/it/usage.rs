@@ -22,7 +22,7 @@ fn balance() -> String {
 /// A call from an address by a program.
 async fn call(app: &TestApp, secret: &str, (ip, agent): (&str, &str), path: &str) -> Page {
     let request = TestRequest::with_uri(path)
-        .peer_addr(format!("{ip}:50000").parse().unwrap())
+        .peer_addr(std::net::SocketAddr::new(ip.parse().unwrap(), 50_000))
         .insert_header((header::AUTHORIZATION, format!("Bearer {secret}")))
         .insert_header((header::USER_AGENT, agent));
     app.answer(request.to_request()).await
