@@ -28,7 +28,7 @@ pub struct Entry {
     /// The last four characters of the secret.
     pub last_four: String,
     /// What is counted for the key.
-    tally: Arc<Mutex<Tally>>,
+    tally: SharedTally,
     unsaved: AtomicBool,
 }
 
@@ -49,11 +49,14 @@ impl Entry {
     }
 }
 
+/// What all secrets of a key are counted in.
+type SharedTally = Arc<Mutex<Tally>>;
+
 /// What the index knows of a key beside its secrets.
 struct Known {
     version: i32,
     hashes: Vec<SecretHash>,
-    tally: Arc<Mutex<Tally>>,
+    tally: SharedTally,
 }
 
 /// The key index of this node.
@@ -185,7 +188,7 @@ impl KeyIndex {
         written.map(|_| batch.len())
     }
 
-    fn take_usage(&self) -> (Vec<Arc<Mutex<Tally>>>, Vec<(KeyId, Taken)>) {
+    fn take_usage(&self) -> (Vec<SharedTally>, Vec<(KeyId, Taken)>) {
         let known = lock(&self.known);
         let taken = |(id, known): (&KeyId, &Known)| {
             let taken = lock(&known.tally).take()?;

@@ -30,11 +30,11 @@ pub(super) struct Chart {
     pub(super) labels: Vec<Label>,
 }
 
-/// A bar and the slot it stands in.
+/// A bar, and the wider slot it stands in.
 #[derive(Debug)]
 pub(super) struct Bar {
     pub(super) slot: Span,
-    pub(super) bar: Span,
+    pub(super) inner: Span,
     pub(super) allowed: Option<Block>,
     pub(super) denied: Option<Block>,
     pub(super) tip: String,
@@ -88,7 +88,7 @@ impl Chart {
             let (allowed, denied) = blocks(&stack, top);
             Bar {
                 slot: Span { x: percent(left, slots), width: percent(1_000, slots) },
-                bar: Span {
+                inner: Span {
                     x: percent(left + MARGIN, slots),
                     width: percent(1_000 - 2 * MARGIN, slots),
                 },
@@ -170,8 +170,8 @@ mod tests {
         Chart::new(counts.iter().map(stack).collect(), vec![(1, "Mon".to_owned())])
     }
 
-    fn block(y: &str, height: &str) -> Option<Block> {
-        Some(Block { y: y.to_owned(), height: height.to_owned() })
+    fn shape(block: Option<&Block>) -> Option<(&str, &str)> {
+        block.map(|block| (&*block.y, &*block.height))
     }
 
     #[test]
@@ -179,14 +179,14 @@ mod tests {
         let chart = chart(&[(10, 0), (5, 5), (0, 2), (0, 0)]);
         let labels: Vec<_> = chart.lines.iter().map(|line| (line.y, &*line.label)).collect();
         assert_eq!(labels, [(160, "0"), (85, "5"), (10, "10")]);
-        assert_eq!(chart.bars[0].allowed, block("10.0", "150.0"));
+        assert_eq!(shape(chart.bars[0].allowed.as_ref()), Some(("10.0", "150.0")));
         assert_eq!(chart.bars[0].denied, None);
-        assert_eq!(chart.bars[1].allowed, block("86.0", "74.0"));
-        assert_eq!(chart.bars[1].denied, block("10.0", "75.0"));
-        assert_eq!(chart.bars[2].denied, block("130.0", "30.0"));
+        assert_eq!(shape(chart.bars[1].allowed.as_ref()), Some(("86.0", "74.0")));
+        assert_eq!(shape(chart.bars[1].denied.as_ref()), Some(("10.0", "75.0")));
+        assert_eq!(shape(chart.bars[2].denied.as_ref()), Some(("130.0", "30.0")));
         assert_eq!((&chart.bars[3].allowed, &chart.bars[3].denied), (&None, &None));
         assert_eq!((&*chart.bars[1].slot.x, &*chart.bars[1].slot.width), ("25.000%", "25.000%"));
-        assert_eq!((&*chart.bars[1].bar.x, &*chart.bars[1].bar.width), ("28.500%", "18.000%"));
+        assert_eq!((&*chart.bars[1].inner.x, &*chart.bars[1].inner.width), ("28.500%", "18.000%"));
         assert_eq!(chart.labels[0].x, "12.500%");
     }
 

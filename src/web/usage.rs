@@ -108,7 +108,7 @@ pub(super) struct UsageSection {
     pub(super) chart: Chart,
     pub(super) rows: Vec<Bucket>,
     pub(super) sum: Sum,
-    /// With the currency; none for keys that cannot move any.
+    /// Without the currency; none for keys that cannot move any.
     pub(super) moved: Option<String>,
     pub(super) reasons: Vec<Share>,
     pub(super) endpoints: Vec<Share>,
@@ -121,7 +121,7 @@ pub(super) struct Bucket {
     pub(super) at: DateTime<Utc>,
     pub(super) time: String,
     pub(super) sum: Sum,
-    /// With the currency; empty for nothing.
+    /// Without the currency; empty for nothing.
     pub(super) moved: String,
 }
 
@@ -152,7 +152,8 @@ pub(super) struct Share {
     pub(super) calls: i64,
     pub(super) denied: i64,
     /// Of the largest part, in percent.
-    pub(super) percent: i64,
+    pub(super) allowed_percent: i64,
+    pub(super) denied_percent: i64,
 }
 
 /// An address the key was used from.
@@ -180,14 +181,16 @@ impl UsageSection {
             AddressRow { address, is_new }
         };
         let mut sum = Sum::default();
-        hours.iter().for_each(|hour| sum.add(hour));
+        for hour in &hours {
+            sum.add(hour);
+        }
         let rows = buckets(range, &hours, beside);
         let api = beside.catalogue.find(&key.grant.api);
         let can_move = api.is_some_and(|api| {
             let mut all = key.grant.permissions.iter().filter_map(|slug| api.permission(slug));
             all.any(|permission| permission.moves_money)
         });
-        let moved = Money::from_minor(sum.amount, beside.currency).to_string();
+        let moved = short(sum.amount, beside.currency);
         let denied = hours.iter().filter(|hour| hour.outcome != Outcome::Allowed);
         Ok(Self {
             url: key_url(key),
@@ -225,11 +228,17 @@ fn buckets(range: Range, hours: &[Hour], beside: &Beside<'_>) -> Vec<Bucket> {
         }
     }
     let bucket = |(at, sum): (DateTime<Utc>, Sum)| {
-        let moved = Money::from_minor(sum.amount, beside.currency).to_string();
+        let moved = short(sum.amount, beside.currency);
         let moved = if sum.amount > 0 { moved } else { String::new() };
         Bucket { at, time: range.time(at), sum, moved }
     };
     sums.into_iter().map(bucket).collect()
+}
+
+/// An amount without its currency, which stands beside it.
+fn short(minor: i64, currency: Currency) -> String {
+    let text = Money::from_minor(minor, currency).to_string();
+    text.trim_start_matches(currency.as_str()).trim_start().to_owned()
 }
 
 fn chart(range: Range, rows: &[Bucket]) -> Chart {
@@ -261,7 +270,8 @@ fn shares<'a>(
             name: name.to_owned(),
             calls: sum.calls(),
             denied: sum.denied,
-            percent: sum.calls().saturating_mul(100) / most,
+            allowed_percent: sum.allowed.saturating_mul(100) / most,
+            denied_percent: sum.denied.saturating_mul(100) / most,
         })
         .collect();
     shares.sort_by_key(|share| std::cmp::Reverse(share.calls));

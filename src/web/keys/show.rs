@@ -122,7 +122,7 @@ pub(in crate::web) async fn reveal(
     let (key, secret) = state.db.write(move |tx| actions::keys::reveal(tx, &me, &key)).await?;
     let try_it = try_it(&state.db.site().public_url, &key);
     let page = load(&state, post.me, (id, None), move |page| {
-        page.revealed = Some(Revealed { secret, try_it })
+        page.revealed = Some(Revealed { secret, try_it });
     })
     .await?;
     Ok(html(StatusCode::OK, &page))

@@ -57,7 +57,7 @@ async fn flushes_of_several_nodes_over_thousands_of_keys_lose_nothing_and_wait_f
                 (key.clone(), Taken { counts, last: None, addresses: vec![seen(0), seen(node)] })
             })
             .collect();
-        if node % 2 == 0 {
+        if node.is_multiple_of(2) {
             batch.reverse();
         }
         app.db.write(move |tx| store::usage::flush(tx, &batch))
