@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use actix_web::App;
 use actix_web::test::{TestRequest, call_service, init_service};
 use countersign::config::Config;
-use countersign::domain::secret::PlainSecret;
+use countersign::domain::secret::SecretHash;
 use countersign::enforce::KeyIndex;
 use countersign::site::Site;
 use countersign::store::{Conn, Db};
@@ -59,7 +59,7 @@ impl Node {
     }
 
     fn knows(&self, secret: &str) -> bool {
-        self.state.index.find(&PlainSecret::parse(secret).unwrap().hash()).is_some()
+        self.state.index.find(&SecretHash::of_presented(secret).unwrap()).is_some()
     }
 
     fn deafen(&self, conn: &mut Conn) {
