@@ -32,3 +32,4 @@ mod secrecy;
 mod self_approval;
 mod store;
 mod support;
+mod usage;
