@@ -3,13 +3,18 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 pub mod addresses;
+pub mod agent;
 pub mod audit;
+pub mod cashout;
 pub mod catalogue;
+pub mod denial;
 pub mod id;
 pub mod key;
 pub mod key_form;
 pub mod member;
 pub mod money;
+pub mod movement;
+pub mod operation;
 pub mod organisation;
 pub mod password;
 pub mod policy;
@@ -18,3 +23,4 @@ pub mod request;
 pub mod risk;
 pub mod secret;
 pub mod text;
+pub mod usage;

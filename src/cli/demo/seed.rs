@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 use chrono::TimeDelta;
 use zeroize::Zeroizing;
 
+use super::usage::{self, Habit};
 use crate::actions::members::{self, NewMember};
 use crate::actions::organisations::{self, NewOrganisation};
-use crate::actions::{keys, requests};
+use crate::actions::{cashouts, keys, requests, wallets};
 use crate::cli::told;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -23,8 +24,6 @@ use crate::enforce::KeyIndex;
 use crate::error::Error;
 use crate::mail::Mailer;
 use crate::site::Site;
-use crate::store::usage::Calls;
-use crate::store::wallets::{self, Holder};
 use crate::store::{self, Db};
 use crate::web::passwords::Passwords;
 use crate::worker::Worker;
@@ -90,14 +89,21 @@ impl Seeder {
         }
         self.db
             .write(move |tx| {
-                organisations::fund(tx, &demo, "50000.00")?;
-                organisations::fund(tx, &other, "7500.00")?;
                 let ngn = store::organisations::get(tx.conn, &demo)?.currency;
-                let person = |phone: &str| Holder::Person { phone: phone.to_owned() };
-                wallets::insert(tx, person("+234 8123456781"), "End user 1", (2_000_000, ngn))?;
-                wallets::insert(tx, person("+234 8123456782"), "End user 2", (0, ngn))?;
-                let merchant = Holder::Merchant { short_code: "200000".to_owned() };
-                wallets::insert(tx, merchant, "ABC Store", (0, ngn))
+                // What customers ask for below moves to the distributor and completes the 50,000.
+                wallets::fund_organisation(tx, &demo, "45000.00")?;
+                wallets::fund_organisation(tx, &other, "7500.00")?;
+                let first = wallets::open_for_person(tx, "+234 8123456781", "End user 1", ngn)?;
+                wallets::fund(tx, &first, "25000.00", None)?;
+                wallets::open_for_person(tx, "+234 8123456782", "End user 2", ngn)?;
+                wallets::open_for_merchant(tx, "200000", "ABC Store", ngn)?;
+                for (amount, memo) in
+                    [("3000.00", "ATM withdrawal"), ("1500.00", "Rent"), ("500.00", "Market")]
+                {
+                    let memo = Some(memo.to_owned());
+                    cashouts::ask(tx, &demo, "+234 8123456781", amount, memo)?;
+                }
+                Ok(())
             })
             .await
     }
@@ -158,7 +164,7 @@ impl Seeder {
         let key = self
             .revealed("maker@demo.example", pos, "Cash-ins at the counter of the main store.")
             .await?;
-        self.used(key, (1284, 7), TimeDelta::minutes(37)).await?;
+        self.used(key, &usage::TILL, TimeDelta::minutes(37)).await?;
         let monitor = Grant {
             allowed_ips: addresses("10.20.0.0/16")?,
             system: Some("Treasury desk".to_owned()),
@@ -167,10 +173,10 @@ impl Seeder {
         let key = self
             .revealed("maker2@demo.example", monitor, "Alerts when the float runs low.")
             .await?;
-        self.used(key, (412, 0), TimeDelta::minutes(15)).await?;
+        self.used(key, &usage::MONITOR, TimeDelta::minutes(15)).await?;
         let short = grant("Year-end audit export", &["read_transactions"], 7);
         let key = self.revealed("maker@demo.example", short, "One week for the auditors.").await?;
-        self.used(key, (63, 0), TimeDelta::days(13)).await?;
+        self.used(key, &usage::AUDIT, TimeDelta::days(13)).await?;
         let laptop = grant("Laptop of the integrator", &["read_balance", "read_transactions"], 90);
         let key = self
             .revealed("maker2@demo.example", laptop, "Trying out the first integration.")
@@ -244,15 +250,9 @@ impl Seeder {
         Ok(key)
     }
 
-    async fn used(
-        &self,
-        key_id: KeyId,
-        (allowed, denied): (i64, i64),
-        ago: TimeDelta,
-    ) -> Result<(), Error> {
-        let last = Clock::System.now() - ago;
-        let calls = Calls { key_id, allowed, denied, last_used_at: Some(last) };
-        self.db.write(move |tx| store::usage::add(tx, &calls)).await
+    async fn used(&self, key: KeyId, habit: &Habit, ago: TimeDelta) -> Result<(), Error> {
+        let taken = habit.history(Clock::System.now() - ago);
+        self.db.write(move |tx| store::usage::flush(tx, &[(key, taken)])).await.map(drop)
     }
 
     async fn revoke(&self, key: KeyId, label: &'static str, reason: &str) -> Result<(), Error> {
