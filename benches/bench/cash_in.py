@@ -32,8 +32,10 @@ def one_by_one(database):
 def measure(context):
     """Operations a second of each contestant, in interleaved rounds on all cores."""
     sqlite, (postgres, _) = context.on_sqlite("cash_in"), context.on_postgres("cash_in")
-    # A database of its own, because a server holds the lock of its SQLite file.
-    sqlite_alone, (postgres_alone, _) = context.on_sqlite("alone"), context.on_postgres("alone")
+    # Databases of their own, because a server holds the lock of its SQLite file.
+    sqlite_alone, (postgres_alone, example) = context.on_sqlite("alone"), context.on_postgres("alone")
+    context.example.clone_in(sqlite_alone, KEYS)
+    example.clone_in(postgres_alone, KEYS)
     cluster = context.cluster()
     prepare_pgbench(cluster)
     seconds = context.effort.seconds

@@ -28,7 +28,7 @@ class Target:
         spent = self.server.cpu_seconds() - before
         lines = [line for line in result.stdout.splitlines() if line.startswith("figures ")]
         figures = json.loads(lines[0].removeprefix("figures "))
-        if figures["status"] or figures["broken"]:
+        if figures["status"] or figures["broken"] or not figures["requests"]:
             raise RuntimeError(f"{self.server.url}: not every answer was a success: {figures}")
         return {
             "rate": figures["requests"] / figures["microseconds"] * 1e6,

@@ -25,7 +25,7 @@ class Example:
     def __init__(self, database, pair):
         self.database = database
         self.request, self.key, _ = pair.make_wallet_key("Example")
-        self.verifier = ""
+        _, _, self.verifier = pair.make_key("Verifier", "countersign", ["verify"])
 
     def clone_in(self, database, count):
         """Adds `count` keys like the example to this database or a copy of it."""
