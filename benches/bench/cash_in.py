@@ -33,7 +33,9 @@ def measure(context):
     """Operations a second of each contestant, in interleaved rounds on all cores."""
     sqlite, (postgres, _) = context.on_sqlite("cash_in"), context.on_postgres("cash_in")
     # Databases of their own, because a server holds the lock of its SQLite file.
-    sqlite_alone, (postgres_alone, example) = context.on_sqlite("alone"), context.on_postgres("alone")
+    sqlite_alone, (postgres_alone, example) = context.on_sqlite("alone"), context.on_postgres(
+        "alone"
+    )
     context.example.clone_in(sqlite_alone, KEYS)
     example.clone_in(postgres_alone, KEYS)
     cluster = context.cluster()
@@ -70,7 +72,9 @@ def alone(database, seconds):
 def prepare_pgbench(cluster):
     """The tables of pgbench: more branches than clients, so that they do not queue on one row."""
     database = Postgres(cluster, "pgbench")
-    cluster.command("pgbench", "-h", cluster.home, "-U", "postgres", "-i", "-q", "-s", SCALE, database.database)
+    cluster.command(
+        "pgbench", "-h", cluster.home, "-U", "postgres", "-i", "-q", "-s", SCALE, database.database
+    )
 
 
 def pgbench(cluster, seconds):

@@ -1,7 +1,8 @@
-"""Checking keys: balance and verify beside their floors, nginx and HAProxy, with few keys and with many."""
+"""Checking keys, few and many: balance and verify beside their floors, nginx and HAProxy."""
 
 import contextlib
 import json
+import urllib.request
 
 from .context import BEARER, DISTRIBUTOR
 from .load import Target, alone, interleave
@@ -25,10 +26,11 @@ def measure(context):
     """Rates and latencies by request and contestant, and the memory of each before and after."""
     with contextlib.ExitStack() as running:
         servers = {
-            name: running.enter_context(start())
-            for name, start in starters(context).items()
+            name: running.enter_context(start()) for name, start in starters(context).items()
         }
         idle = resident(servers)
+        for count in context.effort.sizes:
+            verify_one(context, servers[countersign(count)], count)
         for server in servers.values():
             server.pause()
         balance = compare(context, balance_targets(context, servers))
@@ -59,7 +61,7 @@ def resident(servers):
 
 
 def balance_targets(context, servers):
-    """The balance asked of every server, each key in turn, and the bare server as a second floor."""
+    """The balance asked of every server for each key in turn, and /livez as a second floor."""
     request = context.request("balance", "GET", f"{DISTRIBUTOR}/balance", BEARER)
     livez = context.request("livez", "GET", "/livez")
     targets = every(context, servers, request)
@@ -72,6 +74,24 @@ def verify_targets(context, servers):
     bearer = {"Authorization": f"Bearer {context.example.verifier}"}
     request = context.request("verify", "POST", "/api/v1/verify", bearer, QUESTION)
     return every(context, servers, request)
+
+
+def verify_one(context, server, count):
+    """Fails unless a key is found valid: every verdict is an answer of status 200."""
+    _, secrets = context.stock.database(count)
+    with open(secrets, encoding="ascii") as file:
+        question = QUESTION.replace("{key}", file.readline().strip())
+    headers = {
+        "Authorization": f"Bearer {context.example.verifier}",
+        "Content-Type": "application/json",
+    }
+    request = urllib.request.Request(
+        server.url + "/api/v1/verify", question.encode(), headers, method="POST"
+    )
+    with urllib.request.urlopen(request) as answer:
+        verdict = json.load(answer)
+    if not verdict["valid"]:
+        raise RuntimeError(f"a good key is not valid: {verdict}")
 
 
 def every(context, servers, request):

@@ -11,6 +11,7 @@ import subprocess
 from . import programs
 from .secrets import secret
 
+
 class Sqlite:
     """A database file."""
 
@@ -63,7 +64,9 @@ class Postgres:
     def __init__(self, cluster, name):
         self.cluster, self.database = cluster, name
         cluster.psql("postgres", f"CREATE DATABASE {name}")
-        self.url = f"postgres://postgres@localhost/{name}?host={str(cluster.home).replace('/', '%2F')}"
+        self.url = (
+            f"postgres://postgres@localhost/{name}?host={str(cluster.home).replace('/', '%2F')}"
+        )
 
     def columns(self, table):
         """The names of a table's columns."""
@@ -97,7 +100,18 @@ checkpoint_timeout = 30min
         if os.geteuid() == 0:  # as which PostgreSQL refuses to run
             self.as_postgres = ["runuser", "-u", "postgres", "--"]
             shutil.chown(self.home, pwd.getpwnam("postgres").pw_name)
-        self.command("initdb", "--no-sync", "--auth=trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "-D", self.data)
+        self.command(
+            "initdb",
+            "--no-sync",
+            "--auth=trust",
+            "-U",
+            "postgres",
+            "-E",
+            "UTF8",
+            "--no-locale",
+            "-D",
+            self.data,
+        )
         with open(self.data / "postgresql.conf", "a", encoding="utf-8") as settings:
             settings.write(self.SETTINGS.format(home=self.home))
         self.command("pg_ctl", "-D", self.data, "-w", "-l", self.home / "log", "start")
@@ -110,14 +124,34 @@ checkpoint_timeout = 30min
     def command(self, name, *arguments):
         """Runs one of PostgreSQL's programs; gives what it says."""
         command = [*self.as_postgres, self.bin / name, *arguments]
-        result = subprocess.run(list(map(str, command)), cwd=self.home, stdin=subprocess.DEVNULL, capture_output=name != "pg_ctl", text=True, check=False)
+        result = subprocess.run(
+            list(map(str, command)),
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            capture_output=name != "pg_ctl",
+            text=True,
+            check=False,
+        )
         if result.returncode != 0:
             raise RuntimeError(f"{name} failed: {result.stderr}")
         return result.stdout
 
     def psql(self, database, sql):
         """Runs SQL; gives the rows as text."""
-        return self.command("psql", "-h", self.home, "-U", "postgres", "-qAt", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", sql)
+        return self.command(
+            "psql",
+            "-h",
+            self.home,
+            "-U",
+            "postgres",
+            "-qAt",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            database,
+            "-c",
+            sql,
+        )
 
     def stop(self):
         """Ends the server; what it holds is not needed any more."""

@@ -19,9 +19,22 @@ class Target:
     def run(self, seconds, connections=64, begin=0.0):
         """One run of wrk; anything but success is a failure of the measurement."""
         command = [
-            "taskset", "-c", self.cores, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s",
-            "--timeout", "10s", "-s", SCRIPT, self.server.url,
-            "--", self.request, self.secrets, str(begin),
+            "taskset",
+            "-c",
+            self.cores,
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds}s",
+            "--timeout",
+            "10s",
+            "-s",
+            SCRIPT,
+            self.server.url,
+            "--",
+            self.request,
+            self.secrets,
+            str(begin),
         ]
         before = self.server.cpu_seconds()
         result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
@@ -39,11 +52,11 @@ class Target:
 
 
 def interleave(contestants, rounds, run):
-    """Runs each contestant once a round, each round beginning with another; gives their runs by name."""
+    """Runs each contestant once a round, each round beginning with another; gives all runs."""
     runs = {name: [] for name in contestants}
     names = list(contestants)
     for number in range(rounds):
-        for name in names[number % len(names):] + names[:number % len(names)]:
+        for name in names[number % len(names) :] + names[: number % len(names)]:
             runs[name].append(run(contestants[name], number / rounds))
     return runs
 

@@ -18,7 +18,9 @@ def measure(context):
         with context.countersign.start(database) as server:
             target = list_target(context, server, secrets)
             server.pause()
-            runs = lambda connections, begin: alone(context.effort.seconds, connections)(target, begin)
+            runs = lambda connections, begin: alone(context.effort.seconds, connections)(
+                target, begin
+            )
             contestants = {f"{database.name}, {n} at a time": n for n in CONNECTIONS}
             found |= interleave(contestants, context.effort.rounds, runs)
     return found

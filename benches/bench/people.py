@@ -67,11 +67,17 @@ class Pair:
         self.maker, self.checker = Person(server, "maker"), Person(server, "checker")
 
     def make_key(self, label, api, permissions, **fields):
-        """A key that was asked for, approved, revealed and saved: its request, its id, its secret."""
+        """A key, asked for, approved, revealed and saved: its request, its id, its secret."""
         self.maker.get(f"/settings/api-keys/new?api={api}")
         request = self.maker.post(
-            "/settings/api-keys", api=api, label=label, environment="production",
-            permissions=permissions, expires_in_days="365", justification="For a measurement.", **fields,
+            "/settings/api-keys",
+            api=api,
+            label=label,
+            environment="production",
+            permissions=permissions,
+            expires_in_days="365",
+            justification="For a measurement.",
+            **fields,
         )
         version = re.search(r'name="version" value="(\d+)"', self.checker.get(request))[1]
         self.checker.post(f"{request}/approve", version=version, comment="")

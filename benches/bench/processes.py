@@ -32,8 +32,11 @@ class Server:
         with open(log, "wb") as output:
             self.process = subprocess.Popen(
                 ["taskset", "-c", cores, *map(str, command)],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                env=environment, start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+                start_new_session=True,
             )
         self.wait_until(ready, log)
         self.start_seconds = time.perf_counter() - began

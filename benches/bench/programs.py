@@ -8,7 +8,13 @@ import subprocess
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RELEASE = ROOT / "target" / "release"
 # Each program and the Debian package that has it.
-PACKAGES = {"wrk": "wrk", "nginx": "nginx-light", "haproxy": "haproxy", "pgbench": "postgresql", "taskset": "util-linux"}
+PACKAGES = {
+    "wrk": "wrk",
+    "nginx": "nginx-light",
+    "haproxy": "haproxy",
+    "pgbench": "postgresql",
+    "taskset": "util-linux",
+}
 NO_MAIN_CLUSTER = pathlib.Path("/etc/postgresql-common/createcluster.d/countersign.conf")
 
 

@@ -7,29 +7,37 @@ from .databases import Postgres, Sqlite
 
 HEAD = """# Performance
 
-Written by `benches/run` from its own measurements; not edited by hand. Absolute figures move from machine to machine and
-with whatever else runs there: the ratios are the point, and each is taken between runs of the same round. A figure is the
-median of all rounds, with the smallest and the largest in brackets.
+Written by `benches/run` from its own measurements; not edited by hand. Absolute figures move from
+machine to machine and with whatever else runs there: the ratios are the point, and each is taken
+between runs of the same round. A figure is the median of all rounds, with the smallest and the
+largest in brackets.
 """
 
 METHOD = """## Method
 
-- **Checking a key**: `wrk`, one thread, 64 connections that are kept alive, over loopback. The server has one core to itself and `wrk`
-  another; all other servers stand still meanwhile (SIGSTOP). The contestants take turns, and each round begins with another one. Every key
-  is used in turn, so none stays warm in a cache; each has limits, a list of addresses and an expiry. The rate limits of the catalogue are
-  raised so that they are counted and never reached. The databases are SQLite files.
-- The floor is `benches/floor.rs`: actix-web as Countersign uses it, one worker, the same route, a constant answer. nginx and HAProxy
-  hold {usual:,} keys, look the header up, and answer with a constant too; they check neither limits nor expiry, and count nothing.
-- **Verify** sends the key in a JSON body; the floor reads the body, nginx and HAProxy look up the bearer alone.
-- **Cash-in**: `POST …/operations` from 64 connections, {keys} keys of one organisation, each with a daily volume. An answer means that
-  the operation, its request, the day's volume and the audit entry are on disk (fsync on). Client, server and PostgreSQL share all cores.
-  *One transaction each* is `benches/alone.rs`: the same writes without HTTP, none of them together with another. `pgbench` is its
-  TPC-B-like script at scale {scale} on the same PostgreSQL server, prepared statements, 16 clients.
-- **Pages**: the first page of the list as a member who has signed in gets it.
-- **Revocation**: from the answer to the revoking POST until the beginning of the first call that is denied, while a client calls with the key
-  without pause; 0 means that no call begun after the answer was let through.
+- **Checking a key**: `wrk`, one thread, 64 connections that are kept alive, over loopback. The
+  server has one core and `wrk` another; all other servers stand still meanwhile (SIGSTOP). The
+  contestants take turns, and each round begins with another one. Every key is used in turn, so none
+  stays warm in a cache; each has limits, a list of addresses and an expiry. The rate limits of the
+  catalogue are raised so that they are counted and never reached. The databases are SQLite files.
+- The floor is `benches/floor.rs`: actix-web as Countersign uses it, one worker, the same route, a
+  constant answer. nginx and HAProxy hold {usual:,} keys, look the header up, and answer with a
+  constant too; they check neither limits nor expiry, and count nothing.
+- **Verify** sends the key in a JSON body; the floor reads the body, nginx and HAProxy look up the
+  bearer alone.
+- **Cash-in**: `POST …/operations` from 64 connections, {keys} keys of one organisation, each
+  with a daily volume. An answer means that the operation, its request, the day's volume and the audit
+  entry are on disk (fsync on). Client, server and PostgreSQL share all cores. *One transaction
+  each* is `benches/alone.rs`: the same writes without HTTP, none of them together with another.
+  `pgbench` is its TPC-B-like script at scale {scale} on the same PostgreSQL server, prepared
+  statements, 16 clients.
+- **Pages**: the first page of the list as a member who has signed in gets it, on one core.
+- **Revocation**: from the answer to the revoking POST until the beginning of the first call that is
+  denied, while a client calls with the key without pause; 0 means that no call that began after the
+  answer was let through.
 - **Starting**: from the start of the process until `/readyz` answers.
-- CPU is the server's own time on its core, in and out of the kernel, for each request; it hardly depends on what else runs.
+- CPU is the server's own time, in and out of the kernel, for each request; it depends less than
+  rates do on what else runs.
 """
 
 
@@ -48,7 +56,11 @@ def machines(results):
     latest = list(results.values())[-1]
     lines = [f"- {name}: {value}" for name, value in latest["machine"].items()]
     busy = max(part["busy"] for part in results.values())
-    lines.append(f"- Busy with other things just before a part began: at most {busy:.0%} of all cores")
+    lines.append(
+        f"- Busy with other things just before a part began: at most {busy:.0%} of all cores"
+    )
+    effort = latest["effort"]
+    lines.append(f"- Measured in {effort['rounds']} rounds, each run {effort['seconds']} s")
     if any(part["quick"] for part in results.values()):
         lines.append("- **A quick run**: shorter, fewer rounds, at most 100,000 keys")
     return "## Machine\n\n" + "\n".join(lines) + "\n"
@@ -87,7 +99,9 @@ def checks_section(figures):
     """Balance and verify beside the others, then memory."""
     text = "## Checking a key\n"
     for name, title in (("balance", "Balance"), ("verify", "Verify")):
-        text += f"\n{title}, requests on one core from 64 connections:\n\n" + check_table(figures[name])
+        text += f"\n{title}, requests on one core from 64 connections:\n\n" + check_table(
+            figures[name]
+        )
     threads = sum(name.startswith("actix-rt") for name in figures["threads"])
     text += f"\nThe server ran {threads} worker thread{'s' * (threads != 1)} on its core.\n"
     return text + "\n## Memory\n\n" + memory_table(figures)
@@ -99,8 +113,13 @@ def check_table(contestants):
     floor, haproxy = contestants[checks.FLOOR], contestants[checks.HAPROXY]
     rows = [
         [
-            name, spread(runs, "rate"), spread(runs, "p50", 2), spread(runs, "p99", 2), f"{median(runs, 'cpu'):.1f}",
-            f"{ratio(runs, floor):.2f}", f"{ratio(runs, haproxy):.2f}",
+            name,
+            spread(runs, "rate"),
+            spread(runs, "p50", 2),
+            spread(runs, "p99", 2),
+            f"{median(runs, 'cpu'):.1f}",
+            f"{ratio(runs, floor):.2f}",
+            f"{ratio(runs, haproxy):.2f}",
         ]
         for name, runs in contestants.items()
     ]
@@ -124,7 +143,12 @@ def memory_table(figures):
     """Resident memory of each server, when it is ready and when its keys were used."""
     mebibytes = lambda moment, name: f"{figures[moment][name] / 2**20:,.1f}"
     rows = [[name, mebibytes("idle", name), mebibytes("used", name)] for name in figures["idle"]]
-    rows.append(["each key beyond the first few, bytes", *(f"{bytes_a_key(figures, m):.0f}" for m in ("idle", "used"))])
+    rows.append(
+        [
+            "each key beyond the first few, bytes",
+            *(f"{bytes_a_key(figures, m):.0f}" for m in ("idle", "used")),
+        ]
+    )
     return table(["resident MiB", "when ready", "after all rounds"], rows)
 
 
@@ -133,7 +157,13 @@ def cash_in_section(figures):
     head = ["operations made durable", "a second", "p50 ms", "p99 ms", "÷ pgbench"]
     latency = lambda runs, figure: spread(runs, figure, 1) if figure in runs[0] else "–"
     rows = [
-        [name, spread(runs, "rate"), latency(runs, "p50"), latency(runs, "p99"), f"{ratio(runs, figures[cash_in.PGBENCH]):.2f}"]
+        [
+            name,
+            spread(runs, "rate"),
+            latency(runs, "p50"),
+            latency(runs, "p99"),
+            f"{ratio(runs, figures[cash_in.PGBENCH]):.2f}",
+        ]
         for name, runs in figures.items()
     ]
     return "## Durable cash-in\n\n" + table(head, rows)
@@ -208,7 +238,9 @@ def check_aims(figures):
     yield "balance ≥ 0.85 of the floor", at_least(0.85, ratio(runs, balance[checks.FLOOR]))
     yield "balance ahead of HAProxy's map", at_least(1, ratio(runs, balance[checks.HAPROXY]))
     yield "balance p99 under 2 ms", below(2, median(runs, "p99"), " ms")
-    yield f"flat from {sizes[0]:,} to {sizes[-1]:,} keys (≥ 0.9 of the rate)", at_least(0.9, ratio(many, few))
+    yield f"flat from {sizes[0]:,} to {sizes[-1]:,} keys (≥ 0.9 of the rate)", at_least(
+        0.9, ratio(many, few)
+    )
     yield "a key takes under 400 B, when ready", below(400, bytes_a_key(figures, "idle"), " B")
     yield "a key takes under 400 B, after use", below(400, bytes_a_key(figures, "used"), " B")
 

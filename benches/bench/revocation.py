@@ -1,4 +1,4 @@
-"""Revoking: how long after the answer a key still opens something, on the same node and on another."""
+"""Revoking: how long a key still opens something afterwards, on the same node and on another."""
 
 import http.client
 import threading

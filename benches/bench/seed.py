@@ -15,7 +15,12 @@ CLONED = {
     "key_usage": ("key_id = '{key}'", {"key_id": "key"}),
 }
 # The last part of ids; the first is the number, so that they sort by it as real ones do by time.
-KINDS = {"request": "00000000000a", "decision": "00000000000b", "key": "00000000000c", "secret": "00000000000d"}
+KINDS = {
+    "request": "00000000000a",
+    "decision": "00000000000b",
+    "key": "00000000000c",
+    "secret": "00000000000d",
+}
 
 
 class Example:

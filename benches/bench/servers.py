@@ -59,7 +59,9 @@ class Countersign:
 def start_floor(scratch):
     """The same server software, answering with constants."""
     port = free_port()
-    return Server([programs.bench_program("floor"), f"127.0.0.1:{port}"], port, scratch / "floor.log")
+    return Server(
+        [programs.bench_program("floor"), f"127.0.0.1:{port}"], port, scratch / "floor.log"
+    )
 
 
 NGINX = """
@@ -103,7 +105,8 @@ defaults
 frontend keys
     bind 127.0.0.1:{port}
     http-request return status 200 content-type text/plain string ok if {{ path /livez }}
-    http-request deny deny_status 401 unless {{ req.hdr(authorization),bytes(7),map({scratch}/haproxy.map) -m found }}
+    acl known req.hdr(authorization),bytes(7),map({scratch}/haproxy.map) -m found
+    http-request deny deny_status 401 unless known
     http-request return status 200 content-type application/json string '{answer}'
 """
 ANSWER = '{"balance":"50000.00"}'
