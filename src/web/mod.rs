@@ -31,6 +31,7 @@ use ipnet::IpNet;
 
 use crate::config::Config;
 use crate::enforce::KeyIndex;
+use crate::enforce::strangers::Strangers;
 use crate::error::Error;
 use crate::store::{Db, server_secrets};
 use passwords::Passwords;
@@ -48,6 +49,10 @@ pub struct State {
     /// Hashes passwords, a few at a time.
     pub passwords: Passwords,
     settings: Arc<Settings>,
+    /// Where operations that keys ask for wait to be written.
+    till: api::Till,
+    /// Refused calls, by address.
+    strangers: Arc<Strangers>,
 }
 
 struct Settings {
@@ -57,6 +62,8 @@ struct Settings {
     secure: bool,
     trusted_proxies: Vec<IpNet>,
     cookie_key: CookieKey,
+    /// The headers that keys arrive in.
+    key_headers: api::KeyHeaders,
 }
 
 impl State {
@@ -73,8 +80,10 @@ impl State {
             secure: config.cookie_secure(),
             trusted_proxies: config.trusted_proxies.clone(),
             cookie_key,
+            key_headers: api::KeyHeaders::of(&db.site().catalogue),
         };
-        Ok(Self { db, index, passwords, settings: Arc::new(settings) })
+        let (settings, till) = (Arc::new(settings), api::Till::start(db.clone()));
+        Ok(Self { db, index, passwords, settings, till, strangers: Arc::default() })
     }
 }
 
@@ -86,8 +95,9 @@ pub fn routes(state: State) -> impl FnOnce(&mut ServiceConfig) {
         cfg.app_data(Data::new(state))
             .app_data(PayloadConfig::new(FORM_MAX))
             .app_data(queries)
+            .service(scope("/api").wrap(from_fn(outer::wrap_machine)).configure(api::routes))
             .service(
-                scope("").wrap(from_fn(outer::wrap)).configure(machine_routes).service(
+                scope("").wrap(from_fn(outer::wrap)).configure(plain_routes).service(
                     scope("")
                         .wrap(from_fn(outer::same_site_only))
                         .wrap(sessions)
@@ -97,8 +107,8 @@ pub fn routes(state: State) -> impl FnOnce(&mut ServiceConfig) {
     }
 }
 
-/// For machines: no session, no cookies.
-fn machine_routes(cfg: &mut ServiceConfig) {
+/// What needs to know nobody.
+fn plain_routes(cfg: &mut ServiceConfig) {
     let wrong_method = || to(error::wrong_method);
     cfg.service(resource("/livez").route(get().to(health::live)).default_service(wrong_method()))
         .service(resource("/readyz").route(get().to(health::ready)).default_service(wrong_method()))
@@ -106,20 +116,6 @@ fn machine_routes(cfg: &mut ServiceConfig) {
             resource("/static/{name}")
                 .route(get().to(assets::file))
                 .default_service(wrong_method()),
-        )
-        .service(
-            scope("/api")
-                .service(
-                    resource("/v1/keys/self")
-                        .route(get().to(api::key_self))
-                        .default_service(to(api::wrong_method)),
-                )
-                .service(
-                    resource("/v1/distributors/{id}/balance")
-                        .route(get().to(api::balance))
-                        .default_service(to(api::wrong_method)),
-                )
-                .default_service(to(api::unknown)),
         );
 }
 
