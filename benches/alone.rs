@@ -39,7 +39,8 @@ async fn run(url: String, length: Duration) -> anyhow::Result<serde_json::Value>
     let began = Instant::now();
     let tasks = (0..clients).map(|number| {
         let mut wishes = wishes.clone();
-        wishes.rotate_left(number % wishes.len().max(1));
+        let first = number.checked_rem(wishes.len()).unwrap_or_default();
+        wishes.rotate_left(first);
         spawn(make_until(db.clone(), wishes, began + length))
     });
     let mut taken = Vec::new();
