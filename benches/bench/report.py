@@ -25,13 +25,14 @@ METHOD = """## Method
   constant too; they check neither limits nor expiry, and count nothing.
 - **Verify** sends the key in a JSON body; the floor reads the body, nginx and HAProxy look up the
   bearer alone.
-- **Cash-in**: `POST …/operations` from 64 connections, {keys} keys of one organisation, each with a
-  daily volume. An answer means that the operation, its request, the day's volume and the audit
+- **Cash-in**: `POST …/operations` from 64 connections, {keys} keys of one organisation, each
+  with a daily volume. An answer means that the operation, its request, the day's volume and the audit
   entry are on disk (fsync on). Client, server and PostgreSQL share all cores.
   *One transaction each* is `benches/alone.rs`: the same writes without HTTP, none of them together
   with another. `pgbench` is its TPC-B-like script at scale {scale} on the same PostgreSQL server,
   prepared statements, 16 clients.
-- **Pages**: the first page of the list as a member who has signed in gets it, on one core.
+- **Pages**: the first page of the list as a member who has signed in gets it, on one core. Where no
+  page came within a run, its length stands for the latency.
 - **Revocation**: a client calls with the key without pause. Measured is how long after the answer
   to the revoking POST a call could still begin and be let through; 0 means that none could.
 - **Starting**: from the start of the process until `/readyz` answers.
