@@ -132,11 +132,17 @@ pub fn request(
     headers: &[(&str, String)],
     body: &str,
 ) -> io::Result<Answer> {
-    let mut socket = TcpStream::connect_timeout(&address, PATIENCE)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
     let head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     let lines: Vec<_> = headers.iter().map(|(k, v)| format!("{k}: {v}\r\n")).collect();
-    write!(socket, "{head}{}Content-Length: {}\r\n\r\n{body}", lines.concat(), body.len())?;
+    let lines = lines.concat();
+    let text = format!("{head}{lines}Content-Length: {}\r\n\r\n{body}", body.len());
+    exchange(TcpStream::connect_timeout(&address, PATIENCE)?, text.as_bytes())
+}
+
+/// Sends these very bytes, which must ask for the connection to be closed, and reads the answer.
+pub fn exchange(mut socket: TcpStream, request: &[u8]) -> io::Result<Answer> {
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.write_all(request)?;
     let mut raw = Vec::new();
     socket.read_to_end(&mut raw)?;
     let raw = String::from_utf8_lossy(&raw).into_owned();
