@@ -5,8 +5,16 @@ use anyhow::Context as _;
 use crate::config::Config;
 use crate::domain::catalogue::Catalogue;
 
-const EMBEDDED: &[(&str, &str)] =
-    &[("catalogue/wallet.toml", include_str!("../catalogue/wallet.toml"))];
+const EMBEDDED: &[(&str, &str)] = &[
+    ("catalogue/wallet.toml", include_str!("../catalogue/wallet.toml")),
+    ("catalogue/countersign.toml", include_str!("../catalogue/countersign.toml")),
+    ("catalogue/optimove.toml", include_str!("../catalogue/optimove.toml")),
+    ("catalogue/insider.toml", include_str!("../catalogue/insider.toml")),
+    ("catalogue/insider-web-push.toml", include_str!("../catalogue/insider-web-push.toml")),
+    ("catalogue/insider-mobile.toml", include_str!("../catalogue/insider-mobile.toml")),
+    ("catalogue/omniwallet.toml", include_str!("../catalogue/omniwallet.toml")),
+    ("catalogue/peikly.toml", include_str!("../catalogue/peikly.toml")),
+];
 
 /// The public address and the catalogue of this installation.
 #[derive(Clone, Debug)]

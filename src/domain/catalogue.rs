@@ -1,10 +1,17 @@
 //! The catalogue: the APIs a key can open and what may be asked for each.
 
-use std::collections::BTreeSet;
+mod check;
+mod route;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub use route::{Route, RouteMatch};
 
 /// Everything a key can be asked for, by API.
 #[derive(Clone, Debug)]
-pub struct Catalogue(Vec<Api>);
+pub struct Catalogue(Vec<Arc<Api>>);
 
 /// One thing a key opens.
 #[derive(Clone, Debug, serde::Deserialize)]
@@ -19,23 +26,117 @@ pub struct Api {
     /// What its secrets start with, before the underscore.
     pub prefix: String,
     /// Whether keys carry limits on money.
+    #[serde(default)]
     pub money_limits: bool,
+    /// How many live keys an organisation may have; none means as many as it likes.
+    pub cap: Option<u32>,
+    /// Whether a key may be asked for with one press: a blank label is made up, everything is allowed.
+    #[serde(default)]
+    pub auto_label: bool,
     /// How long keys may live.
     pub expiry: Expiry,
+    /// The headers a key may arrive in; never empty.
+    pub credentials: Vec<Credential>,
+    /// How many calls a key may make; none means as many as it likes.
+    pub rate_limit: Option<RateLimit>,
+    /// What the form asks about the site or system; none for the usual optional question.
+    pub system: Option<SystemField>,
+    /// Named permission sets; a key has exactly one of them if there are any.
+    #[serde(default)]
+    pub access_types: Vec<AccessType>,
+    /// Lists that narrow a key down.
+    #[serde(default)]
+    pub restrictions: Vec<Restriction>,
     /// What a key may be allowed to do.
     pub permissions: Vec<Permission>,
+    /// Which permission a call needs, for services behind a proxy.
+    #[serde(default)]
+    pub routes: Vec<Route>,
 }
 
 /// How long keys of an API may live, in days.
 #[derive(Clone, Copy, Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expiry {
-    /// What the form starts with.
-    pub default_days: i32,
+    /// What the form starts with; none for a key that lives until it is revoked.
+    pub default_days: Option<i32>,
     /// The longest life a maker may ask for.
     pub max_days: i32,
     /// Whether a key may live until it is revoked.
     pub never: bool,
+}
+
+/// A header that a key may arrive in.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credential {
+    /// The name of the header.
+    pub header: String,
+    /// The word before the key, for `Authorization`.
+    pub scheme: Option<String>,
+    /// A second header that has to hold the account name of the key's organisation.
+    pub partner_header: Option<String>,
+}
+
+/// So many calls in so many seconds, counted in a sliding window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    /// The most calls.
+    pub calls: u32,
+    /// The length of the window.
+    pub seconds: u32,
+}
+
+/// What the form asks about the site or system that uses a key.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SystemField {
+    /// The question.
+    pub label: String,
+    /// Whether it has to be answered.
+    #[serde(default)]
+    pub required: bool,
+}
+
+/// A named set of permissions.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessType {
+    /// Its name in forms, the database and JSON.
+    pub slug: String,
+    /// Its name for people.
+    pub name: String,
+    /// What it is for, in one sentence.
+    pub help: String,
+    /// Slugs of what it allows.
+    pub permissions: Vec<String>,
+    /// How many live keys of this type an organisation may have.
+    pub cap: Option<u32>,
+}
+
+/// A list of values that a key can be narrowed down to; none chosen means all.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restriction {
+    /// Its name in forms, the database and JSON.
+    pub slug: String,
+    /// Its name for people.
+    pub name: String,
+    /// What it narrows, in one sentence.
+    pub help: String,
+    /// What can be chosen.
+    pub values: Vec<Choice>,
+}
+
+/// One value of a restriction.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Choice {
+    /// The value in forms, calls and JSON.
+    pub slug: String,
+    /// Its name for people.
+    pub name: String,
 }
 
 /// One thing a key may be allowed to do.
@@ -53,21 +154,34 @@ pub struct Permission {
     /// Whether it can lead to money moving.
     #[serde(default)]
     pub moves_money: bool,
+    /// A limit of its own; its calls then do not count towards the API's.
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// The most live keys an organisation may have, and of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cap<'a> {
+    /// The most live keys.
+    pub keys: u32,
+    /// What it counts, for people.
+    pub name: &'a str,
+    /// Only keys of this access type; none counts every key of the API.
+    pub access_type: Option<&'a str>,
 }
 
 impl Catalogue {
-    /// Reads one TOML document per API and checks each; errors name the document and the fault.
+    /// Reads one TOML document per API and checks each; errors name the document, place and fault.
     pub fn parse<'a>(
         documents: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, String> {
-        let mut apis: Vec<Api> = Vec::new();
+        let mut apis: Vec<Arc<Api>> = Vec::new();
         for (name, text) in documents {
             let api: Api = toml::from_str(text).map_err(|e| format!("{name}: {e}"))?;
-            api.check().map_err(|fault| format!("{name}: {fault}"))?;
-            if apis.iter().any(|other| other.slug == api.slug || other.prefix == api.prefix) {
-                return Err(format!("{name}: slug or prefix is already used by another API"));
+            check::api(&api).map_err(|fault| format!("{name}: {fault}"))?;
+            for other in &apis {
+                check::pair(other, &api).map_err(|fault| format!("{name}: {fault}"))?;
             }
-            apis.push(api);
+            apis.push(Arc::new(api));
         }
         if apis.is_empty() {
             return Err("the catalogue is empty: at least one API is needed".to_owned());
@@ -76,17 +190,17 @@ impl Catalogue {
     }
 
     /// The API with this slug.
-    pub fn find(&self, slug: &str) -> Option<&Api> {
+    pub fn find(&self, slug: &str) -> Option<&Arc<Api>> {
         self.0.iter().find(|api| api.slug == slug)
     }
 
     /// The API a form starts with: the built-in wallet, or the first one where that is left out.
-    pub fn default_api(&self) -> Option<&Api> {
+    pub fn default_api(&self) -> Option<&Arc<Api>> {
         self.find("wallet").or_else(|| self.0.first())
     }
 
     /// Every API, in the order of the documents.
-    pub fn list(&self) -> &[Api] {
+    pub fn list(&self) -> &[Arc<Api>] {
         &self.0
     }
 
@@ -96,6 +210,11 @@ impl Catalogue {
             .and_then(|api| api.permission(slug))
             .map_or(slug, |found| found.name.as_str())
     }
+
+    /// True if some API has a restriction with this slug.
+    pub fn has_restriction(&self, slug: &str) -> bool {
+        self.0.iter().any(|api| api.restriction(slug).is_some())
+    }
 }
 
 impl Api {
@@ -104,54 +223,53 @@ impl Api {
         self.permissions.iter().find(|permission| permission.slug == slug)
     }
 
-    fn check(&self) -> Result<(), String> {
-        let word = |s: &str| {
-            !s.is_empty()
-                && s.len() <= 40
-                && s.bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
-        };
-        if !word(&self.slug) {
-            return Err(format!("slug {:?}: use lower-case letters, digits, - and _", self.slug));
-        }
-        if self.prefix.is_empty()
-            || self.prefix.len() > 12
-            || !self.prefix.bytes().all(|b| b.is_ascii_alphanumeric())
-        {
-            return Err(format!("prefix {:?}: use up to 12 letters and digits", self.prefix));
-        }
-        if self.permissions.is_empty() {
-            return Err("at least one permission is needed".to_owned());
-        }
-        let slugs: BTreeSet<_> = self.permissions.iter().map(|p| p.slug.as_str()).collect();
-        if slugs.len() != self.permissions.len() || !slugs.iter().all(|slug| word(slug)) {
-            return Err("permission slugs must be different lower-case words".to_owned());
-        }
-        if self.expiry.default_days < 1 || self.expiry.max_days < self.expiry.default_days {
-            return Err("expiry: default_days must be at least 1 and at most max_days".to_owned());
-        }
-        Ok(())
+    /// The access type with this slug.
+    pub fn access_type(&self, slug: &str) -> Option<&AccessType> {
+        self.access_types.iter().find(|access| access.slug == slug)
+    }
+
+    /// The restriction with this slug.
+    pub fn restriction(&self, slug: &str) -> Option<&Restriction> {
+        self.restrictions.iter().find(|restriction| restriction.slug == slug)
+    }
+
+    /// What a call needs: the permission of the route it fits, and the restricted values it asks
+    /// for. Nothing for an unknown call, and for one that another server might read differently.
+    pub fn find_route(&self, method: &str, path_and_query: &str) -> Option<RouteMatch<'_>> {
+        route::find(self, method, path_and_query)
+    }
+
+    /// The caps that one more key of this access type has to keep.
+    pub fn caps(&self, access_type: Option<&str>) -> impl Iterator<Item = Cap<'_>> {
+        let whole = self.cap.map(|keys| Cap { keys, name: self.name.as_str(), access_type: None });
+        let part = access_type.and_then(|slug| self.access_type(slug)).and_then(|access| {
+            let (name, slug) = (access.name.as_str(), access.slug.as_str());
+            access.cap.map(|keys| Cap { keys, name, access_type: Some(slug) })
+        });
+        whole.into_iter().chain(part)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl AccessType {
+    /// True if it allows this permission.
+    pub fn allows(&self, permission: &str) -> bool {
+        self.permissions.iter().any(|slug| slug == permission)
+    }
+}
 
-    const WALLET: &str = include_str!("../../catalogue/wallet.toml");
+impl Restriction {
+    /// The value with this slug.
+    pub fn value(&self, slug: &str) -> Option<&Choice> {
+        self.values.iter().find(|value| value.slug == slug)
+    }
+}
 
-    #[test]
-    fn faults_are_named() {
-        assert!(Catalogue::parse([("wallet.toml", WALLET)]).is_ok());
-        let fault = |from: &str, to: &str| {
-            Catalogue::parse([("w.toml", WALLET.replace(from, to).as_str())]).unwrap_err()
-        };
-        assert!(fault("\"uwk\"", "\"uw_k\"").contains("prefix"));
-        assert!(fault("max_days = 3650", "max_days = 3").contains("expiry"));
-        assert!(fault("read_balance", "Read Balance").contains("permission"));
-        assert!(fault("summary", "sumary").contains("sumary"));
-        assert!(
-            Catalogue::parse([("a", WALLET), ("b", WALLET)]).unwrap_err().contains("already used")
-        );
+impl Credential {
+    /// The name of the header with what stands before the key: `Authorization: Bearer`.
+    pub fn shown(&self) -> String {
+        match &self.scheme {
+            Some(scheme) => format!("{}: {scheme}", self.header),
+            None => format!("{}:", self.header),
+        }
     }
 }

@@ -8,6 +8,22 @@ use super::key::Grant;
 use super::money::{AmountError, Currency, Money};
 use super::text::{parse_line, parse_note};
 
+/// Every field the form has for every API; restriction lists come on top of them by their slug.
+pub const FIELDS: &[&str] = &[
+    "api",
+    "label",
+    "contact_email",
+    "system",
+    "environment",
+    "access_type",
+    "permissions",
+    "max_transaction_amount",
+    "max_daily_volume",
+    "allowed_ips",
+    "expires_in_days",
+    "justification",
+];
+
 /// What was typed, kept as it was so that the form can be shown again.
 #[derive(Clone, Debug, Default)]
 pub struct KeyForm {
@@ -72,7 +88,10 @@ impl KeyForm {
         Self {
             api: api.slug.clone(),
             environment: "production".to_owned(),
-            expires_in_days: api.expiry.default_days.to_string(),
+            expires_in_days: api
+                .expiry
+                .default_days
+                .map_or_else(String::new, |days| days.to_string()),
             ..Self::default()
         }
     }

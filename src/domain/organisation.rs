@@ -23,3 +23,39 @@ pub struct Organisation {
     /// When it was created.
     pub created_at: DateTime<Utc>,
 }
+
+impl Organisation {
+    /// Its name as machines send it: lower case, everything but letters and digits turned into
+    /// single dashes.
+    pub fn account_name(&self) -> String {
+        let lower = self.name.to_lowercase();
+        let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        words.collect::<Vec<_>>().join("-")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_name_is_lower_case_with_single_dashes() {
+        let named = |name: &str| Organisation {
+            id: OrganisationId::new(uuid::Uuid::from_u128(1)),
+            name: name.to_owned(),
+            currency: "NGN".parse().unwrap(),
+            short_code: "1".to_owned(),
+            time_zone: chrono_tz::UTC,
+            approvals_needed: 1,
+            created_at: DateTime::UNIX_EPOCH,
+        };
+        for (name, account) in [
+            ("Demo Distributor", "demo-distributor"),
+            ("  A & B  (Lagos) Ltd. ", "a-b-lagos-ltd"),
+            ("Žluťoučký 2", "žluťoučký-2"),
+            ("--", ""),
+        ] {
+            assert_eq!(named(name).account_name(), account);
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! The form that asks for a key.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
@@ -7,7 +9,7 @@ use askama::Template;
 
 use crate::actions;
 use crate::domain::catalogue::{Api, Catalogue};
-use crate::domain::key_form::{KeyForm, Mistake};
+use crate::domain::key_form::{FIELDS, KeyForm, Mistake};
 use crate::domain::policy;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
@@ -18,27 +20,11 @@ use crate::web::page::{Flash, Frame, Nav, html, redirect_with};
 use crate::web::signed_in::{Post, SignedIn};
 use crate::web::{State, client};
 
-/// Every field the form may carry.
-const FIELDS: &[&str] = &[
-    "api",
-    "label",
-    "contact_email",
-    "system",
-    "environment",
-    "access_type",
-    "permissions",
-    "max_transaction_amount",
-    "max_daily_volume",
-    "allowed_ips",
-    "expires_in_days",
-    "justification",
-];
-
 #[derive(Template)]
 #[template(path = "keys/form.html")]
 struct FormPage {
     frame: Frame,
-    api: Api,
+    api: Arc<Api>,
     /// The other APIs a key can be asked for, by slug and name.
     others: Vec<(String, String)>,
     form: KeyForm,
@@ -137,7 +123,7 @@ fn fill_in(typed: &mut KeyForm, form: &Form, catalogue: &Catalogue) {
     if !form.has("expires_in_days")
         && let Some(api) = catalogue.find(&typed.api)
     {
-        typed.expires_in_days = api.expiry.default_days.to_string();
+        typed.expires_in_days = KeyForm::blank(api).expires_in_days;
     }
     if !form.has("environment") {
         "production".clone_into(&mut typed.environment);
