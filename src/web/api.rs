@@ -72,7 +72,8 @@ struct Problem<'a> {
     message: &'a str,
 }
 
-fn problem(status: StatusCode, code: &str, message: &str) -> HttpResponse {
+/// A refusal in JSON.
+pub(super) fn problem(status: StatusCode, code: &str, message: &str) -> HttpResponse {
     let error = status.canonical_reason().unwrap_or("Error");
     HttpResponseBuilder::new(status).json(Problem { error, code, message })
 }

@@ -6,6 +6,7 @@ pub mod client;
 mod context;
 mod error;
 mod form;
+mod forward_auth;
 mod health;
 mod home;
 mod invitations;
@@ -107,6 +108,10 @@ fn machine_routes(cfg: &mut ServiceConfig) {
                 .route(get().to(assets::file))
                 .default_service(wrong_method()),
         )
+        .service(resource("/auth/nginx").route(to(forward_auth::nginx)))
+        .service(resource("/auth/forward").route(to(forward_auth::forward)))
+        .service(resource("/auth/envoy/{path:.*}").route(to(forward_auth::envoy)))
+        .service(resource("/auth/envoy-for/{api}/{path:.*}").route(to(forward_auth::envoy)))
         .service(
             scope("/api")
                 .service(

@@ -52,7 +52,10 @@ pub(super) async fn wrap(
         req.head_mut().method = Method::GET;
     }
     let (method, started) = (req.method().clone(), std::time::Instant::now());
-    let for_machines = req.path().starts_with("/api/");
+    let for_proxies = req.path().starts_with("/auth/");
+    let for_machines = for_proxies || req.path().starts_with("/api/");
+    // A proxy hands refusals on under a name of its own, which may have no https.
+    let secure = secure && !for_proxies;
     let id = context.request_id.clone();
     let result = context
         .scope(async {

@@ -74,8 +74,7 @@ impl Stage {
         let vote = [("version", "1"), ("comment", "")];
         checker.submit(&format!("{request}/approve"), &vote).unwrap().is(303);
         let page = maker.get(&request).unwrap().is(200);
-        let link =
-            page.attribute("a[href^='/settings/api-keys/'][href*='-']:not([href$='new'])", "href");
+        let link = page.attribute("a.btn-primary[href^='/settings/api-keys/']", "href");
         let path = link.expect("the approved request leads to its key");
         maker.get(&path).unwrap().is(200);
         let page = maker.submit(&format!("{path}/reveal"), &[]).unwrap().is(200);
