@@ -1,16 +1,23 @@
 //! The mails of the product: who gets which, and what they say. Rendered when they are queued.
 
 use askama::Template;
+use chrono::TimeDelta;
 
 use crate::domain::key::{Grant, Key};
 use crate::domain::member::{Actor, Member};
 use crate::domain::money::{Currency, Money};
+use crate::domain::movement::Movement;
+use crate::domain::operation::OperationStatus;
 use crate::domain::organisation::Organisation;
-use crate::domain::request::Request;
+use crate::domain::request::{Payload, Request};
 use crate::domain::text::Email;
 use crate::error::Error;
 use crate::mail::Letter;
+use crate::store::operations::News;
 use crate::store::{Tx, members, outbox};
+
+/// Checkers hear of the operations of keys at most so often.
+pub(super) const DIGEST_EVERY: TimeDelta = TimeDelta::minutes(5);
 
 /// What every mail is made of; one template for text and one for HTML.
 struct Content {
@@ -41,17 +48,24 @@ pub(super) fn request_made(
     checkers: &[Member],
 ) -> Result<(), Error> {
     let mut facts = vec![("Asked by", maker.member.name.clone())];
-    if let Some(grant) = request.payload.grant() {
-        facts.extend(grant_facts(tx, grant, organisation.currency));
-    }
+    let what = match &request.payload {
+        Payload::IssueKey(grant) => {
+            facts.extend(grant_facts(tx, grant, organisation.currency));
+            ("for a key", "for an API key")
+        }
+        Payload::Operation(movement) => {
+            facts.extend(movement_facts(movement));
+            ("to move money", "to move money")
+        }
+    };
     if !request.justification.is_empty() {
         facts.push(("Why", request.justification.replace('\n', "\n    ")));
     }
     let content = Content {
-        subject: format!("{} asks for a key: {}", maker.member.name, request.payload.title()),
+        subject: format!("{} asks {}: {}", maker.member.name, what.0, request.payload.title()),
         opening: format!(
-            "{} of {} asks for an API key and needs somebody else to agree.",
-            maker.member.name, organisation.name
+            "{} of {} asks {} and needs somebody else to agree.",
+            maker.member.name, organisation.name, what.1
         ),
         facts,
         closing: "Opening the link decides nothing. You approve or reject on the page, after signing in.",
@@ -79,6 +93,57 @@ pub(super) fn request_approved(
         link: ("Reveal your key", format!("{}/settings/api-keys/{}", tx.site.public_url, key.id)),
     };
     to_maker(tx, request, &content)
+}
+
+/// Tells the maker whether the money has moved.
+pub(super) fn operation_done(
+    tx: &mut Tx<'_>,
+    request: &Request,
+    checker: &Actor,
+    status: OperationStatus,
+) -> Result<(), Error> {
+    let (subject, end, closing) = if status == OperationStatus::Completed {
+        ("Completed", "and the money has moved", "The balance shows it already.")
+    } else {
+        (
+            "Failed",
+            "but the wallet that was to pay did not hold enough, so nothing has moved",
+            "Ask again once the wallet is funded.",
+        )
+    };
+    let content = Content {
+        subject: format!("{subject}: {}", request.payload.title()),
+        opening: format!("{} approved “{}”, {end}.", checker.member.name, request.payload.title()),
+        facts: Vec::new(),
+        closing,
+        link: ("See the operation", request_link(tx, request)),
+    };
+    to_maker(tx, request, &content)
+}
+
+/// Tells each checker how many operations keys have asked for.
+pub(super) fn operations_wait(
+    tx: &mut Tx<'_>,
+    organisation: &Organisation,
+    news: &News,
+    checkers: &[Member],
+) -> Result<(), Error> {
+    let count = match news.total.count {
+        1 => "1 operation waits".to_owned(),
+        n => format!("{n} operations wait"),
+    };
+    let amount = Money::from_minor(news.total.amount, organisation.currency);
+    let content = Content {
+        subject: format!("{count} for a checker: {amount}"),
+        opening: format!(
+            "Keys of {} asked to move money, and somebody has to agree: {count}, {amount} in all.",
+            organisation.name
+        ),
+        facts: Vec::new(),
+        closing: "You will not hear of further ones for five minutes. Opening the link decides nothing.",
+        link: ("See what waits", format!("{}/operations?state=pending", tx.site.public_url)),
+    };
+    checkers.iter().try_for_each(|checker| queue(tx, &checker.email, &content))
 }
 
 /// Tells the maker why not.
@@ -111,7 +176,7 @@ pub(super) fn request_expired(tx: &mut Tx<'_>, request: &Request) -> Result<(), 
             request.payload.title()
         ),
         facts: Vec::new(),
-        closing: "If you still need the key, ask for it again and tell a checker.",
+        closing: "If you still need it, ask for it again and tell a checker.",
         link: ("See the request", request_link(tx, request)),
     };
     to_maker(tx, request, &content)
@@ -199,6 +264,17 @@ fn queue(tx: &mut Tx<'_>, to: &Email, content: &Content) -> Result<(), Error> {
         html: HtmlLetter { content }.render().map_err(Error::internal)?,
     };
     outbox::insert(tx, &letter)
+}
+
+/// What would move, in the words of the review page.
+fn movement_facts(movement: &Movement) -> Vec<(&'static str, String)> {
+    let mut facts = vec![
+        ("Operation", movement.kind.name().to_owned()),
+        ("Amount", movement.money().to_string()),
+        ("Other side", movement.party.to_string()),
+    ];
+    facts.extend(movement.memo.clone().map(|memo| ("Memo", memo)));
+    facts
 }
 
 /// What a grant allows, in the words of the review page.

@@ -2,12 +2,16 @@
 //!
 //! Always in this order: load, allow, change, store, record, tell.
 
+pub mod cashouts;
 pub mod keys;
 pub mod letters;
 pub mod members;
+pub mod operations;
 pub mod organisations;
 pub mod requests;
 pub mod sign_in;
+pub mod spending;
+pub mod wallets;
 
 use crate::domain::member::{Actor, MemberState};
 use crate::error::Error;

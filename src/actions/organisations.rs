@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::domain::audit::{Event, Who};
 use crate::domain::id::OrganisationId;
-use crate::domain::money::{Currency, Money};
+use crate::domain::money::Currency;
 use crate::domain::organisation::Organisation;
 use crate::domain::refusal::Refusal;
 use crate::domain::text::parse_line;
@@ -49,7 +49,8 @@ pub fn create(tx: &mut Tx<'_>, new: &NewOrganisation) -> Result<OrganisationId, 
     };
     organisations::insert(tx, &organisation)?;
     let holder = wallets::Holder::Organisation(organisation.id.clone());
-    wallets::insert(tx, holder, &organisation.name, (0, currency))?;
+    wallets::insert(tx, holder, &organisation.name, currency)?;
+    organisations::announce_account(tx, &organisation.id)?;
     tx.audit(Event {
         organisation_id: Some(organisation.id.clone()),
         who: Who::Command,
@@ -58,20 +59,4 @@ pub fn create(tx: &mut Tx<'_>, new: &NewOrganisation) -> Result<OrganisationId, 
         detail: json!({ "name": organisation.name, "currency": currency.as_str() }),
     });
     Ok(organisation.id)
-}
-
-/// Puts money into an organisation's wallet from outside the system.
-pub fn fund(tx: &mut Tx<'_>, id: &OrganisationId, amount: &str) -> Result<(), Error> {
-    let currency = organisations::get(tx.conn, id)?.currency;
-    let amount =
-        Money::parse(amount, currency).map_err(|e| Refusal::Invalid(e.sentence().to_owned()))?;
-    wallets::credit(tx, id, amount.minor())?;
-    tx.audit(Event {
-        organisation_id: Some(id.clone()),
-        who: Who::Command,
-        action: "wallet.funded",
-        subject_id: Some(id.to_string()),
-        detail: json!({ "amount": amount.plain(), "currency": currency.as_str() }),
-    });
-    Ok(())
 }

@@ -2,21 +2,32 @@
 
 use serde_json::json;
 
-use super::{current, keys, letters};
+use super::{current, keys, letters, operations};
 use crate::domain::audit::{Event, Who};
 use crate::domain::id::{DecisionId, RequestId};
-use crate::domain::key::Grant;
+use crate::domain::key::{Grant, Key};
 use crate::domain::member::{Actor, Role};
+use crate::domain::movement::Movement;
+use crate::domain::operation::OperationStatus;
 use crate::domain::policy;
 use crate::domain::refusal::Refusal;
 use crate::domain::request::{
     Decision, Payload, Request, RequestState, Verdict, Version, WAITS_FOR,
 };
 use crate::error::Error;
+use crate::store::idempotency::{self, Attempt, Known};
 use crate::store::{Tx, members, organisations, requests};
 
 /// The most overdue requests closed in one transaction.
 const SWEEP: i64 = 200;
+
+/// What became of a request that was carried out.
+pub(super) enum Outcome {
+    /// A key was made.
+    Key(Box<Key>),
+    /// Money moved, or could not.
+    Operation(OperationStatus),
+}
 
 /// Asks for a key and tells every checker who may decide.
 pub fn submit(
@@ -25,6 +36,37 @@ pub fn submit(
     grant: Grant,
     justification: String,
 ) -> Result<RequestId, Error> {
+    submit_payload(tx, me, Payload::IssueKey(grant), justification).map(|request| request.id)
+}
+
+/// Asks for a movement of money and tells every checker who may decide. A form that is sent twice,
+/// under one `attempt`, asks once.
+pub fn submit_operation(
+    tx: &mut Tx<'_>,
+    me: &Actor,
+    movement: Movement,
+    justification: String,
+    attempt: &Attempt,
+) -> Result<RequestId, Error> {
+    match idempotency::find_all(tx, &[attempt])?.remove(attempt) {
+        Some(Known::Answered(id)) => return id.parse().map_err(Error::internal),
+        Some(Known::Reused) => return Err(Error::Stale),
+        None => (),
+    }
+    let request = submit_payload(tx, me, Payload::Operation(movement), justification)?;
+    if let Some(movement) = request.payload.movement() {
+        operations::open(tx, &request, movement)?;
+    }
+    idempotency::insert_all(tx, &[(attempt, request.id.to_string())])?;
+    Ok(request.id)
+}
+
+fn submit_payload(
+    tx: &mut Tx<'_>,
+    me: &Actor,
+    payload: Payload,
+    justification: String,
+) -> Result<Request, Error> {
     let me = &current(tx, me)?;
     policy::may_request(me)?;
     let organisation = organisations::get(tx.conn, me.organisation())?;
@@ -37,8 +79,9 @@ pub fn submit(
     let request = Request {
         id: RequestId::new(tx.new_id()),
         organisation_id: organisation.id.clone(),
-        payload: Payload::IssueKey(grant),
+        payload,
         maker_id: me.id().clone(),
+        maker_key_id: None,
         justification,
         state: RequestState::Pending,
         version: Version(1),
@@ -49,10 +92,17 @@ pub fn submit(
         closed_at: None,
     };
     requests::insert(tx, &request)?;
-    let detail = json!({ "kind": request.payload.kind(), "asks_for": request.payload.grant() });
+    let mut detail = json!({ "kind": request.payload.kind() });
+    if let Some(fields) = detail.as_object_mut() {
+        let asks_for = match &request.payload {
+            Payload::IssueKey(grant) => json!(grant),
+            Payload::Operation(movement) => json!(movement),
+        };
+        fields.insert("asks_for".to_owned(), asks_for);
+    }
     tx.audit(event(me, "request.made", &request, detail));
     letters::request_made(tx, &request, (me, &organisation), &checkers)?;
-    Ok(request.id)
+    Ok(request)
 }
 
 /// Approves the request as the checker saw it; the last approval needed carries it out at once.
@@ -67,17 +117,21 @@ pub fn approve(
     decide(tx, me, &request, Verdict::Approve, comment)?;
     let request = request.approve(tx.now)?;
     requests::update(tx, &request, seen)?;
-    let key =
-        if request.state == RequestState::Approved { Some(carry_out(tx, &request)?) } else { None };
+    let outcome = match request.state {
+        RequestState::Approved => Some(carry_out(tx, &request)?),
+        _ => None,
+    };
     let detail = json!({
         "version": seen.0, "approvals": request.approvals, "needed": request.approvals_needed,
-        "comment": comment, "key": key.as_ref().map(|key| key.id.as_str()),
+        "comment": comment, "key": outcome.as_ref().and_then(Outcome::key).map(|key| key.id.as_str()),
+        "operation": outcome.as_ref().and_then(Outcome::status).map(OperationStatus::as_str),
     });
     tx.audit(event(me, "request.approved", &request, detail));
-    if let Some(key) = key {
-        letters::request_approved(tx, &request, me, &key)?;
+    match outcome {
+        Some(Outcome::Key(key)) => letters::request_approved(tx, &request, me, &key),
+        Some(Outcome::Operation(status)) => letters::operation_done(tx, &request, me, status),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Turns the request down, with a reason for its maker.
@@ -95,6 +149,7 @@ pub fn reject(
     decide(tx, me, &request, Verdict::Reject, reason)?;
     let request = request.reject(tx.now)?;
     requests::update(tx, &request, seen)?;
+    operations::turn_down(tx, &request, reason)?;
     tx.audit(event(
         me,
         "request.rejected",
@@ -110,6 +165,7 @@ pub fn withdraw(tx: &mut Tx<'_>, me: &Actor, id: &RequestId) -> Result<(), Error
     policy::may_withdraw(&current(tx, me)?, &request)?;
     let request = request.withdraw(tx.now)?;
     requests::update(tx, &request, request.version)?;
+    operations::turn_down(tx, &request, "The maker took the request back.")?;
     tx.audit(event(me, "request.withdrawn", &request, json!({})));
     Ok(())
 }
@@ -123,6 +179,7 @@ pub fn expire_overdue(tx: &mut Tx<'_>) -> Result<usize, Error> {
         let request = requests::lock(tx, &request.organisation_id, &request.id)?;
         let Some(request) = request.expire(tx.now) else { continue };
         requests::update(tx, &request, request.version)?;
+        operations::turn_down(tx, &request, "Nobody decided in time.")?;
         tx.audit(Event {
             organisation_id: Some(request.organisation_id.clone()),
             who: Who::Worker,
@@ -165,9 +222,30 @@ fn decide(
 }
 
 /// Does what was approved, in the transaction of the last approval.
-fn carry_out(tx: &mut Tx<'_>, request: &Request) -> Result<crate::domain::key::Key, Error> {
+fn carry_out(tx: &mut Tx<'_>, request: &Request) -> Result<Outcome, Error> {
     match &request.payload {
-        Payload::IssueKey(grant) => keys::issue(tx, request, grant),
+        Payload::IssueKey(grant) => {
+            keys::issue(tx, request, grant).map(|key| Outcome::Key(Box::new(key)))
+        }
+        Payload::Operation(movement) => {
+            operations::carry_out(tx, request, movement).map(Outcome::Operation)
+        }
+    }
+}
+
+impl Outcome {
+    fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Key(key) => Some(key),
+            Self::Operation(_) => None,
+        }
+    }
+
+    fn status(&self) -> Option<OperationStatus> {
+        match self {
+            Self::Key(_) => None,
+            Self::Operation(status) => Some(*status),
+        }
     }
 }
 

@@ -99,3 +99,11 @@ id!(
     /// Identifies a wallet.
     WalletId
 );
+id!(
+    /// Identifies an entry of the ledger.
+    TransferId
+);
+id!(
+    /// Identifies cash that a customer asked for.
+    CashoutId
+);

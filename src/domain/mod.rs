@@ -4,12 +4,16 @@
 
 pub mod addresses;
 pub mod audit;
+pub mod cashout;
 pub mod catalogue;
+pub mod denial;
 pub mod id;
 pub mod key;
 pub mod key_form;
 pub mod member;
 pub mod money;
+pub mod movement;
+pub mod operation;
 pub mod organisation;
 pub mod password;
 pub mod policy;

@@ -11,10 +11,13 @@ use super::id::stored_as_text;
     Debug,
     PartialEq,
     Eq,
+    serde::Serialize,
+    serde::Deserialize,
     diesel::expression::AsExpression,
     diesel::deserialize::FromSqlRow,
 )]
 #[diesel(sql_type = diesel::sql_types::Text)]
+#[serde(try_from = "String", into = "String")]
 pub struct Currency(iso_currency::Currency);
 
 impl Currency {
@@ -36,6 +39,20 @@ impl std::str::FromStr for Currency {
         iso_currency::Currency::from_code(s)
             .map(Self)
             .ok_or_else(|| format!("{s} is not a currency code of ISO 4217, such as NGN or EUR."))
+    }
+}
+
+impl TryFrom<String> for Currency {
+    type Error = String;
+
+    fn try_from(s: String) -> Result<Self, String> {
+        s.parse()
+    }
+}
+
+impl From<Currency> for String {
+    fn from(currency: Currency) -> Self {
+        currency.as_str().to_owned()
     }
 }
 

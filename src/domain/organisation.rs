@@ -25,6 +25,11 @@ pub struct Organisation {
 }
 
 impl Organisation {
+    /// Its calendar day at some moment.
+    pub fn day(&self, at: DateTime<Utc>) -> chrono::NaiveDate {
+        at.with_timezone(&self.time_zone).date_naive()
+    }
+
     /// Its name as machines send it: lower case, everything but letters and digits turned into
     /// single dashes.
     pub fn account_name(&self) -> String {

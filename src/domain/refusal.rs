@@ -73,6 +73,12 @@ pub enum Refusal {
     /// The short code already belongs to an organisation or merchant.
     #[error("The short code {0} is already taken.")]
     ShortCodeTaken(String),
+    /// A phone number or short code has a wallet already.
+    #[error("{0} already has a wallet.")]
+    WalletTaken(String),
+    /// Money that does not exist cannot be asked to move.
+    #[error("The wallet that is to pay holds less than that.")]
+    NotEnoughMoney,
     /// A value given on the command line or in a form is not acceptable; holds the sentence.
     #[error("{0}")]
     Invalid(String),
@@ -102,6 +108,8 @@ impl Refusal {
             Self::EmailTaken(_) => "email_taken",
             Self::RolesDiffer(..) => "roles_differ",
             Self::ShortCodeTaken(_) => "short_code_taken",
+            Self::WalletTaken(_) => "wallet_taken",
+            Self::NotEnoughMoney => "insufficient_balance",
             Self::Invalid(_) => "invalid",
         }
     }

@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::id::{DecisionId, MemberId, OrganisationId, RequestId};
+use super::id::{DecisionId, KeyId, MemberId, OrganisationId, RequestId};
 use super::key::Grant;
+use super::movement::Movement;
 use super::refusal::Refusal;
 
 /// How long a request waits for its decision.
@@ -18,6 +19,8 @@ pub struct Version(pub i32);
 pub enum Payload {
     /// A new key with this grant.
     IssueKey(Grant),
+    /// A movement of money.
+    Operation(Movement),
 }
 
 impl Payload {
@@ -25,6 +28,7 @@ impl Payload {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::IssueKey(_) => "issue_key",
+            Self::Operation(_) => "operation",
         }
     }
 
@@ -32,13 +36,15 @@ impl Payload {
     pub fn kind_name(&self) -> &'static str {
         match self {
             Self::IssueKey(_) => "Issue a key",
+            Self::Operation(_) => "Move money",
         }
     }
 
     /// What it is about, in a few words.
-    pub fn title(&self) -> &str {
+    pub fn title(&self) -> String {
         match self {
-            Self::IssueKey(grant) => &grant.label,
+            Self::IssueKey(grant) => grant.label.clone(),
+            Self::Operation(movement) => movement.title(),
         }
     }
 
@@ -46,6 +52,15 @@ impl Payload {
     pub fn grant(&self) -> Option<&Grant> {
         match self {
             Self::IssueKey(grant) => Some(grant),
+            Self::Operation(_) => None,
+        }
+    }
+
+    /// The movement asked for, if it asks for one.
+    pub fn movement(&self) -> Option<&Movement> {
+        match self {
+            Self::IssueKey(_) => None,
+            Self::Operation(movement) => Some(movement),
         }
     }
 }
@@ -101,8 +116,10 @@ pub struct Request {
     pub organisation_id: OrganisationId,
     /// What it asks for.
     pub payload: Payload,
-    /// Who asked.
+    /// Who asked; for a request that came through a key, the maker of that key.
     pub maker_id: MemberId,
+    /// The key it came through, if it came through one.
+    pub maker_key_id: Option<KeyId>,
     /// Why.
     pub justification: String,
     /// Where it stands.
@@ -223,6 +240,7 @@ pub(crate) mod tests {
             organisation_id: OrganisationId::new(id(2)),
             payload: Payload::IssueKey(plain_grant()),
             maker_id: MemberId::new(id(maker)),
+            maker_key_id: None,
             justification: String::new(),
             state: RequestState::Pending,
             version: Version(1),

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::store::keys::{self, KeySnapshot};
 use crate::store::secrets::LiveSecret;
 use crate::store::usage::Calls;
-use crate::store::{Db, Pulse, usage};
+use crate::store::{Change, Db, Pulse, usage};
 
 use super::usage::Counters;
 
@@ -66,12 +66,14 @@ impl KeyIndex {
         let index = Arc::new(Self::default());
         let told = Arc::clone(&index);
         // First listen, then read: a change in between arrives twice, and the older one is ignored.
-        db.observe_keys(Arc::new(move |changes| {
+        db.observe(Arc::new(move |changes| {
             for change in changes {
-                told.apply(change);
+                if let Change::Key(snapshot) = change {
+                    told.apply(*snapshot);
+                }
             }
         }))?;
-        if let Some(pulse) = db.follow_keys().map_err(Error::Internal)? {
+        if let Some(pulse) = db.follow().map_err(Error::Internal)? {
             let _ = index.pulse.set(pulse);
         }
         index.read_all(db).await?;

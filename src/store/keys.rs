@@ -7,7 +7,7 @@ use diesel::prelude::*;
 
 use super::schema::{key_usage, keys, secrets};
 use super::secrets::LiveSecret;
-use super::{Conn, Tx};
+use super::{Change, Conn, Tx};
 use crate::domain::addresses::AllowedIps;
 use crate::domain::id::{KeyId, MemberId, OrganisationId, RequestId};
 use crate::domain::key::{Grant, Key, KeyState};
@@ -51,6 +51,19 @@ pub fn lock(tx: &mut Tx<'_>, organisation: &OrganisationId, id: &KeyId) -> Resul
         .set(keys::version.eq(keys::version))
         .execute(tx.conn)?;
     get(tx.conn, organisation, id)
+}
+
+/// These keys, in the order of their ids. Until the transaction ends they cannot change, but other
+/// transactions may look at them in the same way.
+pub fn lock_shared(tx: &mut Tx<'_>, ids: &[&KeyId]) -> Result<Vec<Key>, Error> {
+    let rows: Vec<Row> = super::pool::load_shared!(
+        tx.conn,
+        keys::table
+            .filter(keys::id.eq_any(ids.iter().map(|id| id.as_str())))
+            .order(keys::id)
+            .select(Row::as_select())
+    )?;
+    rows.into_iter().map(Row::parse).collect()
 }
 
 /// The key a request led to.
@@ -177,7 +190,7 @@ pub fn update(tx: &mut Tx<'_>, key: &Key) -> Result<(), Error> {
 /// Tells the key index of every node about a key, once the transaction has committed.
 pub fn announce(tx: &mut Tx<'_>, key: Key) -> Result<(), Error> {
     let secrets = super::secrets::list_live(tx.conn, &key.id)?;
-    tx.key_changed(KeySnapshot { key, secrets });
+    tx.changed(Change::Key(Box::new(KeySnapshot { key, secrets })));
     Ok(())
 }
 

@@ -1,8 +1,11 @@
 //! SQL and nothing else: one file per table family, and one door for writes.
 
 pub mod audit;
+pub mod cashouts;
+pub mod idempotency;
 pub mod keys;
 pub mod members;
+pub mod operations;
 pub mod organisations;
 pub mod outbox;
 pub mod pool;
@@ -13,6 +16,7 @@ pub mod server_secrets;
 pub mod sessions;
 pub mod throttle;
 pub mod usage;
+pub mod volumes;
 pub mod wallets;
 
-pub use pool::{Conn, Db, Pulse, Tx};
+pub use pool::{Change, Conn, Db, Pulse, Tx};

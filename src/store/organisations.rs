@@ -3,8 +3,8 @@
 use chrono::NaiveDateTime;
 use diesel::prelude::*;
 
-use super::schema::organisations;
-use super::{Conn, Tx};
+use super::schema::{organisations, wallets};
+use super::{Change, Conn, Tx};
 use crate::domain::id::OrganisationId;
 use crate::domain::money::Currency;
 use crate::domain::organisation::Organisation;
@@ -38,6 +38,54 @@ pub fn insert(tx: &mut Tx<'_>, organisation: &Organisation) -> Result<(), Error>
         }
         other => Ok(other.map(drop)?),
     }
+}
+
+/// An organisation and what its wallet holds: all that calls with its keys need to know of it.
+#[derive(Clone, Debug)]
+pub struct AccountSnapshot {
+    /// The organisation.
+    pub organisation: Organisation,
+    /// What its wallet holds, in minor units.
+    pub balance: i64,
+    /// Counts the changes of the balance.
+    pub version: i64,
+}
+
+/// One account.
+pub fn find_account(
+    conn: &mut Conn,
+    id: &OrganisationId,
+) -> Result<Option<AccountSnapshot>, Error> {
+    let found = accounts().filter(organisations::id.eq(id)).first(conn).optional()?;
+    found.map(parse_account).transpose()
+}
+
+/// Every account.
+pub fn list_accounts(conn: &mut Conn) -> Result<Vec<AccountSnapshot>, Error> {
+    let rows: Vec<AccountRow> = accounts().load(conn)?;
+    rows.into_iter().map(parse_account).collect()
+}
+
+/// Tells every node what the wallet of an organisation holds now.
+pub fn announce_account(tx: &mut Tx<'_>, id: &OrganisationId) -> Result<(), Error> {
+    if let Some(snapshot) = find_account(tx.conn, id)? {
+        tx.changed(Change::Account(Box::new(snapshot)));
+    }
+    Ok(())
+}
+
+type AccountRow = (Row, i64, i64);
+
+#[diesel::dsl::auto_type]
+fn accounts() -> _ {
+    let row: diesel::dsl::AsSelect<Row, super::pool::MultiBackend> = Row::as_select();
+    organisations::table
+        .inner_join(wallets::table.on(wallets::organisation_id.eq(organisations::id.nullable())))
+        .select((row, wallets::balance, wallets::version))
+}
+
+fn parse_account((row, balance, version): AccountRow) -> Result<AccountSnapshot, Error> {
+    Ok(AccountSnapshot { organisation: row.parse()?, balance, version })
 }
 
 #[derive(Queryable, Selectable, Insertable)]

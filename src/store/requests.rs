@@ -3,9 +3,10 @@
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
 
+use super::pool::insert_rows;
 use super::schema::{decisions, requests};
 use super::{Conn, Tx};
-use crate::domain::id::{DecisionId, MemberId, OrganisationId, RequestId};
+use crate::domain::id::{DecisionId, KeyId, MemberId, OrganisationId, RequestId};
 use crate::domain::refusal::Refusal;
 use crate::domain::request::{Decision, Payload, Request, RequestState, Verdict, Version};
 use crate::error::{Error, is_unique_violation};
@@ -106,6 +107,13 @@ pub fn insert(tx: &mut Tx<'_>, request: &Request) -> Result<(), Error> {
     Ok(())
 }
 
+/// Adds many requests at once.
+pub fn insert_all(tx: &mut Tx<'_>, requests: &[Request]) -> Result<(), Error> {
+    let rows = requests.iter().map(Row::try_from).collect::<Result<Vec<_>, _>>()?;
+    insert_rows!(tx.conn, requests::table, &rows)?;
+    Ok(())
+}
+
 /// Writes where a request stands after a vote or a closing, unless it changed since it was `seen`
 /// or was closed meanwhile.
 pub fn update(tx: &mut Tx<'_>, request: &Request, seen: Version) -> Result<(), Error> {
@@ -185,6 +193,7 @@ struct Row {
     kind: String,
     payload: String,
     maker_id: MemberId,
+    maker_key_id: Option<KeyId>,
     justification: String,
     state: String,
     version: i32,
@@ -200,14 +209,17 @@ impl TryFrom<&Request> for Row {
 
     fn try_from(r: &Request) -> Result<Self, Error> {
         let payload = match &r.payload {
-            Payload::IssueKey(grant) => serde_json::to_string(grant).map_err(Error::internal)?,
-        };
+            Payload::IssueKey(grant) => serde_json::to_string(grant),
+            Payload::Operation(movement) => serde_json::to_string(movement),
+        }
+        .map_err(Error::internal)?;
         Ok(Self {
             id: r.id.clone(),
             organisation_id: r.organisation_id.clone(),
             kind: r.payload.kind().to_owned(),
             payload,
             maker_id: r.maker_id.clone(),
+            maker_key_id: r.maker_key_id.clone(),
             justification: r.justification.clone(),
             state: r.state.name().to_owned(),
             version: r.version.0,
@@ -224,19 +236,18 @@ impl Row {
     fn parse(self) -> Result<Request, Error> {
         let corrupt = |what: &str| Error::internal(format!("request {}: {what}", self.id));
         let payload = match self.kind.as_str() {
-            "issue_key" => {
-                let grant =
-                    serde_json::from_str(&self.payload).map_err(|e| corrupt(&e.to_string()))?;
-                Payload::IssueKey(grant)
-            }
+            "issue_key" => serde_json::from_str(&self.payload).map(Payload::IssueKey),
+            "operation" => serde_json::from_str(&self.payload).map(Payload::Operation),
             other => return Err(corrupt(&format!("unknown kind {other}"))),
         };
+        let payload = payload.map_err(|e| corrupt(&e.to_string()))?;
         let state = self.state.parse().map_err(|()| corrupt("unknown state"))?;
         Ok(Request {
             id: self.id,
             organisation_id: self.organisation_id,
             payload,
             maker_id: self.maker_id,
+            maker_key_id: self.maker_key_id,
             justification: self.justification,
             state,
             version: Version(self.version),

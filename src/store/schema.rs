@@ -158,6 +158,80 @@ diesel::table! {
         phone -> Nullable<Text>,
         currency -> Text,
         balance -> BigInt,
+        version -> BigInt,
+    }
+}
+
+diesel::table! {
+    transfers (sequence) {
+        sequence -> BigInt,
+        id -> Text,
+        kind -> Text,
+        subject_id -> Nullable<Text>,
+        debit_wallet_id -> Nullable<Text>,
+        credit_wallet_id -> Text,
+        amount -> BigInt,
+        made_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    operations (id) {
+        id -> Text,
+        organisation_id -> Text,
+        kind -> Text,
+        status -> Text,
+        amount -> BigInt,
+        wallet_id -> Text,
+        fulfillment_type -> Nullable<Text>,
+        fulfillment_id -> Nullable<Text>,
+        memo -> Nullable<Text>,
+        maker_key_id -> Nullable<Text>,
+        volume_day -> Nullable<Text>,
+        last_error -> Nullable<Text>,
+        created_at -> Timestamp,
+        updated_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    key_volumes (key_id, day) {
+        key_id -> Text,
+        day -> Text,
+        used -> BigInt,
+    }
+}
+
+diesel::table! {
+    idempotency_keys (owner_id, name) {
+        owner_id -> Text,
+        name -> Text,
+        fingerprint -> Binary,
+        answer -> Text,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    cashouts (id) {
+        id -> Text,
+        organisation_id -> Text,
+        wallet_id -> Text,
+        amount -> BigInt,
+        memo -> Nullable<Text>,
+        created_at -> Timestamp,
+        processed_at -> Nullable<Timestamp>,
+        processed_key_id -> Nullable<Text>,
+        fulfillment_type -> Nullable<Text>,
+        transaction_id -> Nullable<Text>,
+        processed_memo -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    operation_digests (organisation_id) {
+        organisation_id -> Text,
+        told_at -> Timestamp,
     }
 }
 
@@ -205,6 +279,9 @@ diesel::table! {
 }
 
 diesel::joinable!(requests -> members (maker_id));
+diesel::joinable!(operations -> wallets (wallet_id));
+diesel::joinable!(operations -> requests (id));
+diesel::joinable!(cashouts -> wallets (wallet_id));
 diesel::joinable!(keys -> members (maker_id));
 diesel::joinable!(decisions -> members (checker_id));
 diesel::joinable!(sessions -> members (member_id));
@@ -213,13 +290,18 @@ diesel::joinable!(invitations -> members (member_id));
 diesel::joinable!(members -> organisations (organisation_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
+    cashouts,
     decisions,
     invitations,
     key_usage,
     keys,
     members,
+    operation_digests,
+    operations,
     organisations,
     requests,
     secrets,
     sessions,
+    transfers,
+    wallets,
 );

@@ -1,12 +1,16 @@
-//! Wallets as rows.
+//! Wallets and the transfers between them as rows: a double-entry ledger.
+
+use std::collections::HashMap;
 
 use diesel::prelude::*;
 
-use super::schema::wallets;
-use super::{Conn, Tx};
-use crate::domain::id::{OrganisationId, WalletId};
+use super::schema::{transfers, wallets};
+use super::{Conn, Tx, organisations};
+use crate::domain::id::{OrganisationId, TransferId, WalletId};
 use crate::domain::money::{Currency, Money};
-use crate::error::Error;
+use crate::domain::movement::Party;
+use crate::domain::refusal::Refusal;
+use crate::error::{Error, is_unique_violation};
 
 /// Whose wallet it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,48 +23,220 @@ pub enum Holder {
     Person { phone: String },
 }
 
-/// Adds a wallet that holds `balance`.
+/// Why money moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause<'a> {
+    /// An operation that a checker approved.
+    Operation(&'a str),
+    /// Cash that a customer asked for.
+    Cashout(&'a str),
+}
+
+/// A wallet as others may see it.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
+pub struct Wallet {
+    /// Its id.
+    pub id: WalletId,
+    /// The organisation's or merchant's name; for people what was given.
+    pub name: String,
+    /// Of a merchant.
+    pub short_code: Option<String>,
+    /// Of a person.
+    pub phone: Option<String>,
+    /// What it holds money in.
+    pub currency: Currency,
+    /// Minor units.
+    pub balance: i64,
+}
+
+type WalletColumns = (
+    wallets::id,
+    wallets::name,
+    wallets::short_code,
+    wallets::phone,
+    wallets::currency,
+    wallets::balance,
+);
+
+const WALLET: WalletColumns = (
+    wallets::id,
+    wallets::name,
+    wallets::short_code,
+    wallets::phone,
+    wallets::currency,
+    wallets::balance,
+);
+
+diesel::define_sql_function! {
+    /// The same function in both databases.
+    fn replace(text: diesel::sql_types::Nullable<diesel::sql_types::Text>, from: diesel::sql_types::Text, to: diesel::sql_types::Text) -> diesel::sql_types::Nullable<diesel::sql_types::Text>;
+}
+
+/// Opens an empty wallet; refused if the short code or phone number has one already.
 pub fn insert(
     tx: &mut Tx<'_>,
     holder: Holder,
     name: &str,
-    balance: (i64, Currency),
-) -> Result<(), Error> {
+    currency: Currency,
+) -> Result<WalletId, Error> {
     let (kind, organisation, short_code, phone) = match holder {
         Holder::Organisation(id) => ("organisation", Some(id), None, None),
         Holder::Merchant { short_code } => ("merchant", None, Some(short_code), None),
         Holder::Person { phone } => ("person", None, None, Some(phone)),
     };
     let id = WalletId::new(tx.new_id());
-    diesel::insert_into(wallets::table)
+    let inserted = diesel::insert_into(wallets::table)
         .values((
-            wallets::id.eq(id),
+            wallets::id.eq(&id),
             wallets::kind.eq(kind),
             wallets::organisation_id.eq(organisation),
             wallets::name.eq(name),
-            wallets::short_code.eq(short_code),
-            wallets::phone.eq(phone),
-            wallets::currency.eq(balance.1),
-            wallets::balance.eq(balance.0),
+            wallets::short_code.eq(&short_code),
+            wallets::phone.eq(&phone),
+            wallets::currency.eq(currency),
+            wallets::balance.eq(0_i64),
+            wallets::version.eq(1_i64),
+        ))
+        .execute(tx.conn);
+    match inserted {
+        Err(e) if is_unique_violation(&e) => {
+            Err(Refusal::WalletTaken(phone.or(short_code).unwrap_or_default()).into())
+        }
+        other => other.map(|_| id).map_err(Error::from),
+    }
+}
+
+/// The wallet of an organisation.
+pub fn of_organisation(conn: &mut Conn, id: &OrganisationId) -> Result<Wallet, Error> {
+    let wallet = wallets::table.filter(wallets::organisation_id.eq(id));
+    Ok(wallet.select(WALLET).first(conn)?)
+}
+
+/// What an organisation's wallet holds.
+pub fn balance(conn: &mut Conn, organisation: &OrganisationId) -> Result<Money, Error> {
+    let wallet = of_organisation(conn, organisation)?;
+    Ok(Money::from_minor(wallet.balance, wallet.currency))
+}
+
+/// The wallet with this id.
+pub fn get(conn: &mut Conn, id: &WalletId) -> Result<Wallet, Error> {
+    Ok(wallets::table.find(id).select(WALLET).first(conn)?)
+}
+
+/// The wallets of these parties, as far as they have one.
+pub fn find_parties(conn: &mut Conn, parties: &[&Party]) -> Result<HashMap<Party, Wallet>, Error> {
+    let (mut phones, mut codes) = (Vec::new(), Vec::new());
+    for party in parties {
+        match party {
+            Party::Phone(phone) => phones.push(phone.as_str()),
+            Party::Merchant(code) => codes.push(code.as_str()),
+        }
+    }
+    let mut found: Vec<Wallet> = Vec::new();
+    if !phones.is_empty() {
+        let compact = replace(wallets::phone, " ", "");
+        found.extend(
+            wallets::table.filter(compact.eq_any(phones)).select(WALLET).load::<Wallet>(conn)?,
+        );
+    }
+    if !codes.is_empty() {
+        let merchants = wallets::table.filter(wallets::short_code.eq_any(codes));
+        found.extend(merchants.select(WALLET).load::<Wallet>(conn)?);
+    }
+    Ok(found.into_iter().filter_map(|wallet| Some((party_of(&wallet)?, wallet))).collect())
+}
+
+fn party_of(wallet: &Wallet) -> Option<Party> {
+    match (&wallet.phone, &wallet.short_code) {
+        (Some(phone), _) => phone.parse().ok().map(Party::Phone),
+        (None, Some(code)) => Some(Party::Merchant(code.clone())),
+        (None, None) => None,
+    }
+}
+
+/// Brings money in from outside: the only thing that changes the sum of all wallets.
+pub fn fund(tx: &mut Tx<'_>, wallet: &WalletId, amount: i64) -> Result<(), Error> {
+    if !credit(tx, wallet, amount)? {
+        return Err(Refusal::Invalid("The wallet cannot hold that much.".to_owned()).into());
+    }
+    insert_transfer(tx, "funding", None, (None, wallet), amount)?;
+    announce_owner(tx, wallet)
+}
+
+/// Moves money from one wallet to another; false, and nothing moved, if the one does not hold enough
+/// or the other cannot hold more. Both rows are locked in the order of their ids, so that two
+/// transfers between the same wallets cannot wait for each other.
+pub fn transfer(
+    tx: &mut Tx<'_>,
+    cause: Cause<'_>,
+    (from, to): (&WalletId, &WalletId),
+    amount: i64,
+) -> Result<bool, Error> {
+    for wallet in [from.min(to), from.max(to)] {
+        diesel::update(wallets::table.find(wallet))
+            .set(wallets::version.eq(wallets::version))
+            .execute(tx.conn)?;
+    }
+    let paid = diesel::update(wallets::table.find(from))
+        .filter(wallets::balance.ge(amount))
+        .set((
+            wallets::balance.eq(wallets::balance - amount),
+            wallets::version.eq(wallets::version + 1),
+        ))
+        .execute(tx.conn)?;
+    if paid == 0 {
+        return Ok(false);
+    }
+    if !credit(tx, to, amount)? {
+        credit(tx, from, amount)?;
+        return Ok(false);
+    }
+    let (kind, subject) = match cause {
+        Cause::Operation(id) => ("operation", id),
+        Cause::Cashout(id) => ("cashout", id),
+    };
+    insert_transfer(tx, kind, Some(subject), (Some(from), to), amount)?;
+    announce_owner(tx, from)?;
+    announce_owner(tx, to)?;
+    Ok(true)
+}
+
+/// Adds to a balance; false if it cannot hold that much.
+fn credit(tx: &mut Tx<'_>, wallet: &WalletId, amount: i64) -> Result<bool, Error> {
+    let changed = diesel::update(wallets::table.find(wallet))
+        .filter(wallets::balance.le(i64::MAX.saturating_sub(amount)))
+        .set((
+            wallets::balance.eq(wallets::balance + amount),
+            wallets::version.eq(wallets::version + 1),
+        ))
+        .execute(tx.conn)?;
+    Ok(changed == 1)
+}
+
+fn insert_transfer(
+    tx: &mut Tx<'_>,
+    kind: &str,
+    subject: Option<&str>,
+    (debit, credit): (Option<&WalletId>, &WalletId),
+    amount: i64,
+) -> Result<(), Error> {
+    diesel::insert_into(transfers::table)
+        .values((
+            transfers::id.eq(TransferId::new(tx.new_id())),
+            transfers::kind.eq(kind),
+            transfers::subject_id.eq(subject),
+            transfers::debit_wallet_id.eq(debit),
+            transfers::credit_wallet_id.eq(credit),
+            transfers::amount.eq(amount),
+            transfers::made_at.eq(tx.now.naive_utc()),
         ))
         .execute(tx.conn)?;
     Ok(())
 }
 
-/// Adds money to an organisation's wallet.
-pub fn credit(tx: &mut Tx<'_>, organisation: &OrganisationId, minor: i64) -> Result<(), Error> {
-    let wallet = wallets::table.filter(wallets::organisation_id.eq(organisation));
-    let changed = diesel::update(wallet)
-        .set(wallets::balance.eq(wallets::balance + minor))
-        .execute(tx.conn)?;
-    if changed == 1 { Ok(()) } else { Err(Error::NotFound) }
-}
-
-/// What an organisation's wallet holds.
-pub fn balance(conn: &mut Conn, organisation: &OrganisationId) -> Result<Money, Error> {
-    let (minor, currency): (i64, Currency) = wallets::table
-        .filter(wallets::organisation_id.eq(organisation))
-        .select((wallets::balance, wallets::currency))
-        .first(conn)?;
-    Ok(Money::from_minor(minor, currency))
+/// Tells every node if the wallet belongs to an organisation.
+fn announce_owner(tx: &mut Tx<'_>, wallet: &WalletId) -> Result<(), Error> {
+    let owner: Option<OrganisationId> =
+        wallets::table.find(wallet).select(wallets::organisation_id).first(tx.conn)?;
+    owner.map_or(Ok(()), |owner| organisations::announce_account(tx, &owner))
 }

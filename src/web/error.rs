@@ -133,6 +133,8 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         | Refusal::EmailTaken(_)
         | Refusal::RolesDiffer(..)
         | Refusal::ShortCodeTaken(_)
+        | Refusal::WalletTaken(_)
+        | Refusal::NotEnoughMoney
         | Refusal::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }

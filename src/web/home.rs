@@ -83,7 +83,7 @@ fn load(conn: &mut crate::store::Conn, me: &SignedIn) -> Result<HomePage, crate:
     let names = Names::load(conn, mine.iter().chain(&others).map(|request| &request.maker_id))?;
     let view = |request: &Request| Waiting {
         url: request_url(request),
-        title: request.payload.title().to_owned(),
+        title: request.payload.title(),
         kind: request.payload.kind_name(),
         maker: names.of(&request.maker_id),
         at: request.created_at,

@@ -109,7 +109,7 @@ fn load_list(
     let currency = frame.organisation.currency;
     let row = |request: &Request| Row {
         url: request_url(request),
-        title: request.payload.title().to_owned(),
+        title: request.payload.title(),
         kind: request.payload.kind_name(),
         maker: names.of(&request.maker_id),
         own: request.maker_id == *me.actor.id(),

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::actions::members::{self, NewMember};
 use crate::actions::organisations::{self, NewOrganisation};
-use crate::actions::{keys, requests};
+use crate::actions::{cashouts, keys, requests, wallets};
 use crate::cli::told;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -24,7 +24,6 @@ use crate::error::Error;
 use crate::mail::Mailer;
 use crate::site::Site;
 use crate::store::usage::Calls;
-use crate::store::wallets::{self, Holder};
 use crate::store::{self, Db};
 use crate::web::passwords::Passwords;
 use crate::worker::Worker;
@@ -90,14 +89,21 @@ impl Seeder {
         }
         self.db
             .write(move |tx| {
-                organisations::fund(tx, &demo, "50000.00")?;
-                organisations::fund(tx, &other, "7500.00")?;
                 let ngn = store::organisations::get(tx.conn, &demo)?.currency;
-                let person = |phone: &str| Holder::Person { phone: phone.to_owned() };
-                wallets::insert(tx, person("+234 8123456781"), "End user 1", (2_000_000, ngn))?;
-                wallets::insert(tx, person("+234 8123456782"), "End user 2", (0, ngn))?;
-                let merchant = Holder::Merchant { short_code: "200000".to_owned() };
-                wallets::insert(tx, merchant, "ABC Store", (0, ngn))
+                // What customers ask for below moves to the distributor and completes the 50,000.
+                wallets::fund_organisation(tx, &demo, "45000.00")?;
+                wallets::fund_organisation(tx, &other, "7500.00")?;
+                let first = wallets::open_for_person(tx, "+234 8123456781", "End user 1", ngn)?;
+                wallets::fund(tx, &first, "25000.00", None)?;
+                wallets::open_for_person(tx, "+234 8123456782", "End user 2", ngn)?;
+                wallets::open_for_merchant(tx, "200000", "ABC Store", ngn)?;
+                for (amount, memo) in
+                    [("3000.00", "ATM withdrawal"), ("1500.00", "Rent"), ("500.00", "Market")]
+                {
+                    let memo = Some(memo.to_owned());
+                    cashouts::ask(tx, &demo, "+234 8123456781", amount, memo)?;
+                }
+                Ok(())
             })
             .await
     }

@@ -1,5 +1,6 @@
 //! Hearing of keys that other nodes changed: LISTEN on PostgreSQL. SQLite has no other nodes.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -9,10 +10,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::connection::SimpleConnection as _;
 
 use super::open::Opener;
-use super::{Conn, Db, Shared};
+use super::{Change, Conn, Db, Shared};
 use crate::domain::id::KeyId;
-use crate::store::keys;
+use crate::store::keys::{self, KeySnapshot};
+use crate::store::organisations;
 
+/// The channels: ids of changed keys, and of organisations whose wallet changed.
+pub(super) const KEYS: &str = "countersign_keys";
+pub(super) const ACCOUNTS: &str = "countersign_accounts";
 /// How often the connection is asked what was heard.
 const POLL: Duration = Duration::from_millis(20);
 /// How often the connection is proved to be alive.
@@ -54,27 +59,37 @@ impl Pulse {
 }
 
 impl Db {
-    /// Starts to follow the key changes of other nodes; nothing on SQLite, where there are none.
-    pub fn follow_keys(&self) -> anyhow::Result<Option<Arc<Pulse>>> {
+    /// Starts to follow what other nodes change; nothing on SQLite, where there are none. What was
+    /// committed before this returns is not told: it is there to be read.
+    pub fn follow(&self) -> anyhow::Result<Option<Arc<Pulse>>> {
         let opener = self.inner.opener.clone();
         if matches!(opener, Opener::Sqlite(_)) {
             return Ok(None);
         }
+        let conn = listen(&opener).context("listening to other nodes")?;
         let pulse = Arc::new(Pulse::new());
         let (beating, shared) = (Arc::clone(&pulse), Arc::downgrade(&self.inner.shared));
         std::thread::Builder::new()
             .name("countersign-follower".to_owned())
-            .spawn(move || follow(&opener, &shared, &beating))
+            .spawn(move || follow(conn, &opener, &shared, &beating))
             .context("starting the thread that follows key changes")?;
         Ok(Some(pulse))
     }
 }
 
 /// Follows for as long as the database handle lives, over every loss of the connection.
-fn follow(opener: &Opener, shared: &Weak<Shared>, pulse: &Pulse) {
+fn follow(conn: Conn, opener: &Opener, shared: &Weak<Shared>, pulse: &Pulse) {
     let mut heard_until = shared.upgrade().map(|shared| shared.clock.now()).unwrap_or_default();
+    let mut first = Some(conn);
     while shared.strong_count() > 0 {
-        if let Err(e) = follow_once(opener, shared, pulse, &mut heard_until) {
+        let followed = match first.take() {
+            Some(mut conn) => hear(&mut conn, shared, pulse, &mut heard_until),
+            None => listen(opener).and_then(|mut conn| {
+                catch_up(&mut conn, shared, heard_until)?;
+                hear(&mut conn, shared, pulse, &mut heard_until)
+            }),
+        };
+        if let Err(e) = followed {
             tracing::warn!(
                 cause = format!("{e:#}"),
                 "the feed of key changes was lost; connecting again"
@@ -84,16 +99,21 @@ fn follow(opener: &Opener, shared: &Weak<Shared>, pulse: &Pulse) {
     }
 }
 
-fn follow_once(
-    opener: &Opener,
+/// A connection that is told of changes. First listen, then read: what happens in between arrives
+/// twice.
+fn listen(opener: &Opener) -> anyhow::Result<Conn> {
+    let mut conn = opener.writer()?;
+    conn.batch_execute(&format!("LISTEN {KEYS}; LISTEN {ACCOUNTS}"))?;
+    Ok(conn)
+}
+
+/// Passes on what is heard, for as long as the connection and the database handle live.
+fn hear(
+    conn: &mut Conn,
     shared: &Weak<Shared>,
     pulse: &Pulse,
     heard_until: &mut DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    let mut conn = opener.writer()?;
-    // First listen, then read: what happens in between arrives twice.
-    conn.batch_execute("LISTEN countersign_keys")?;
-    catch_up(&mut conn, shared, *heard_until)?;
     let mut proved = Instant::now();
     pulse.beat();
     while let Some(shared) = shared.upgrade() {
@@ -103,10 +123,8 @@ fn follow_once(
             proved = Instant::now();
         }
         // What came along with the proof is told before the proof counts.
-        for id in heard(&mut conn)? {
-            let snapshot = keys::find_snapshot(&mut conn, &id)?;
-            shared.tell(snapshot.into_iter().collect());
-        }
+        let changes = heard(conn)?;
+        shared.tell(changes);
         if proof_due {
             *heard_until = shared.clock.now();
             pulse.beat();
@@ -117,22 +135,40 @@ fn follow_once(
     Ok(())
 }
 
-/// Tells of every key, and of those revoked since the feed was last alive.
+/// Tells of every account and key, and of those revoked since the feed was last alive.
 fn catch_up(conn: &mut Conn, shared: &Weak<Shared>, since: DateTime<Utc>) -> anyhow::Result<()> {
     let Some(shared) = shared.upgrade() else { return Ok(()) };
-    shared.tell(keys::list_revoked_since(conn, since - SKEW)?);
+    let account = |snapshot| Change::Account(Box::new(snapshot));
+    shared.tell(organisations::list_accounts(conn)?.into_iter().map(account).collect());
+    shared.tell(keys::list_revoked_since(conn, since - SKEW)?.into_iter().map(key).collect());
     let mut after: Option<KeyId> = None;
     loop {
         let page = keys::list_snapshots(conn, after.as_ref(), PAGE)?;
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.key.id.clone());
-        shared.tell(page);
+        shared.tell(page.into_iter().map(key).collect());
     }
 }
 
-/// The keys that other nodes said they changed.
-fn heard(conn: &mut Conn) -> anyhow::Result<Vec<KeyId>> {
-    let Conn::Postgres(conn) = conn else { return Ok(Vec::new()) };
-    let said = conn.notifications_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok(said.into_iter().filter_map(|notification| notification.payload.parse().ok()).collect())
+/// What other nodes said they changed, as it is now; each thing once, however often it was named.
+fn heard(conn: &mut Conn) -> anyhow::Result<Vec<Change>> {
+    let Conn::Postgres(pg) = conn else { return Ok(Vec::new()) };
+    let said = pg.notifications_iter().collect::<Result<Vec<_>, _>>()?;
+    let said: BTreeSet<_> = said.into_iter().map(|said| (said.channel, said.payload)).collect();
+    let mut changes = Vec::new();
+    for (channel, id) in said {
+        if channel == KEYS
+            && let Ok(id) = id.parse()
+        {
+            changes.extend(keys::find_snapshot(conn, &id)?.map(key));
+        } else if let Ok(id) = id.parse() {
+            let account = organisations::find_account(conn, &id)?;
+            changes.extend(account.map(|snapshot| Change::Account(Box::new(snapshot))));
+        }
+    }
+    Ok(changes)
+}
+
+fn key(snapshot: KeySnapshot) -> Change {
+    Change::Key(Box::new(snapshot))
 }

@@ -16,6 +16,7 @@ use crate::domain::audit::Event;
 use crate::error::Error;
 use crate::site::Site;
 use crate::store::keys::KeySnapshot;
+use crate::store::organisations::AccountSnapshot;
 
 pub use follow::Pulse;
 use open::Opener;
@@ -40,11 +41,47 @@ pub struct Tx<'a> {
     /// What every action may look up.
     pub site: &'a Site,
     events: Vec<Event>,
-    key_changes: Vec<KeySnapshot>,
+    changes: Vec<Change>,
 }
 
-/// What is told of changed keys, after the commit and before the answer.
-pub type KeyObserver = Arc<dyn Fn(Vec<KeySnapshot>) + Send + Sync>;
+/// Something that every node holds in memory, as it is now.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A key and its secrets.
+    Key(Box<KeySnapshot>),
+    /// An organisation and what its wallet holds.
+    Account(Box<AccountSnapshot>),
+}
+
+/// What is told of changes, after the commit and before the answer.
+pub type Observer = Arc<dyn Fn(Vec<Change>) + Send + Sync>;
+
+/// Adds many rows with one statement where the database gains by it.
+macro_rules! insert_rows {
+    ($conn:expr, $table:expr, $rows:expr) => {
+        match $conn {
+            $crate::store::Conn::Postgres(conn) => {
+                diesel::insert_into($table).values($rows).execute(conn)
+            }
+            $crate::store::Conn::Sqlite(conn) => {
+                diesel::insert_into($table).values($rows).execute(conn)
+            }
+        }
+    };
+}
+pub(in crate::store) use insert_rows;
+
+/// Loads rows that nobody else may change until the transaction ends. On SQLite a write transaction has
+/// the whole file to itself.
+macro_rules! load_shared {
+    ($conn:expr, $query:expr) => {
+        match $conn {
+            $crate::store::Conn::Postgres(conn) => $query.for_share().load(conn),
+            $crate::store::Conn::Sqlite(conn) => $query.load(conn),
+        }
+    };
+}
+pub(in crate::store) use load_shared;
 
 /// Hands out connections; cheap to clone.
 #[derive(Clone)]
@@ -63,7 +100,7 @@ struct Inner {
 struct Shared {
     clock: Clock,
     site: Site,
-    observer: OnceLock<KeyObserver>,
+    observer: OnceLock<Observer>,
 }
 
 impl Tx<'_> {
@@ -79,9 +116,9 @@ impl Tx<'_> {
         self.events.push(event);
     }
 
-    /// Notes that a key changed, for the key index of every node.
-    pub(super) fn key_changed(&mut self, snapshot: KeySnapshot) {
-        self.key_changes.push(snapshot);
+    /// Notes what changed, for every node that holds it in memory.
+    pub(super) fn changed(&mut self, change: Change) {
+        self.changes.push(change);
     }
 }
 
@@ -127,8 +164,8 @@ impl Db {
         self.inner.opener.claim()
     }
 
-    /// Sets who is told of changed keys; there is one index to a database handle.
-    pub fn observe_keys(&self, observer: KeyObserver) -> Result<(), Error> {
+    /// Sets who is told of changes; there is one index to a database handle.
+    pub fn observe(&self, observer: Observer) -> Result<(), Error> {
         let set = self.inner.shared.observer.set(observer);
         set.map_err(|_| Error::internal("a second key index on one database handle"))
     }
@@ -147,10 +184,10 @@ impl Db {
 impl Shared {
     fn transaction<'a>(&'a self, conn: &'a mut Conn) -> Tx<'a> {
         let now = self.clock.now();
-        Tx { conn, now, site: &self.site, events: Vec::new(), key_changes: Vec::new() }
+        Tx { conn, now, site: &self.site, events: Vec::new(), changes: Vec::new() }
     }
 
-    fn tell(&self, changes: Vec<KeySnapshot>) {
+    fn tell(&self, changes: Vec<Change>) {
         if let Some(observer) = self.observer.get()
             && !changes.is_empty()
         {

@@ -2,8 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use diesel::connection::{AnsiTransactionManager, Connection, TransactionManager as _};
@@ -12,15 +13,16 @@ use diesel::result::QueryResult;
 use tokio::sync::oneshot;
 
 use super::open::Opener;
-use super::{Conn, Shared, Tx, blocking};
+use super::{Change, Conn, Shared, Tx, blocking};
 use crate::error::Error;
-use crate::store::audit;
-use crate::store::keys::KeySnapshot;
+use crate::store::{audit, organisations};
 
 /// Writes that may wait for the writer thread; more than that and the caller is told to come back.
 const QUEUE: usize = 1024;
 /// The most writes in one commit.
 const BATCH: usize = 256;
+/// How often the file is looked at for what other processes wrote.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 type Manager = <Conn as Connection>::TransactionManager;
 
@@ -51,7 +53,7 @@ pub(super) type Job = Box<dyn FnOnce(&mut Conn, &Shared) -> Done + Send>;
 /// A write that has run and waits for the commit.
 pub(super) struct Done {
     keep: bool,
-    changes: Vec<KeySnapshot>,
+    changes: Vec<Change>,
     /// Sends the result, or the error that kept the commit from happening.
     answer: Box<dyn FnOnce(Result<(), Error>) + Send>,
 }
@@ -106,12 +108,11 @@ fn attempt<T>(
     conn: &mut Conn,
     shared: &Shared,
     work: impl FnOnce(&mut Tx<'_>) -> Result<T, Error>,
-) -> Result<(T, Vec<KeySnapshot>), Error> {
+) -> Result<(T, Vec<Change>), Error> {
     let run = AssertUnwindSafe(|| {
         let mut tx = shared.transaction(conn);
         let value = work(&mut tx)?;
-        let (events, changes) =
-            (std::mem::take(&mut tx.events), std::mem::take(&mut tx.key_changes));
+        let (events, changes) = (std::mem::take(&mut tx.events), std::mem::take(&mut tx.changes));
         // Last, so that the one row every write shares is held as briefly as can be.
         audit::append(&mut tx, events)?;
         Ok((value, changes))
@@ -120,7 +121,7 @@ fn attempt<T>(
 }
 
 fn into_done<T: Send + 'static>(
-    result: Result<(T, Vec<KeySnapshot>), Error>,
+    result: Result<(T, Vec<Change>), Error>,
     sender: oneshot::Sender<Result<T, Error>>,
 ) -> Done {
     let (keep, changes, result) = match result {
@@ -152,13 +153,20 @@ fn write_alone<T>(
     }
 }
 
-/// Tells other nodes, when the transaction commits, which keys to read again.
-fn announce(conn: &mut Conn, changes: &[KeySnapshot]) -> QueryResult<()> {
+/// Tells other nodes, when the transaction commits, what to read again.
+fn announce(conn: &mut Conn, changes: &[Change]) -> QueryResult<()> {
     use diesel::RunQueryDsl as _;
     let Conn::Postgres(conn) = conn else { return Ok(()) };
     changes.iter().try_for_each(|change| {
-        diesel::sql_query("SELECT pg_notify('countersign_keys', $1)")
-            .bind::<diesel::sql_types::Text, _>(change.key.id.as_str())
+        let (channel, id) = match change {
+            Change::Key(snapshot) => (super::follow::KEYS, snapshot.key.id.as_str()),
+            Change::Account(snapshot) => {
+                (super::follow::ACCOUNTS, snapshot.organisation.id.as_str())
+            }
+        };
+        diesel::sql_query("SELECT pg_notify($1, $2)")
+            .bind::<diesel::sql_types::Text, _>(channel)
+            .bind::<diesel::sql_types::Text, _>(id)
             .execute(conn)
             .map(drop)
     })
@@ -177,13 +185,61 @@ fn begin(conn: &mut Conn) -> QueryResult<()> {
 
 /// The writer thread: takes what waits, runs each in a savepoint, commits once, then answers all.
 fn write_in_batches(mut conn: Conn, shared: &Shared, jobs: &Receiver<Job>) {
-    while let Ok(first) = jobs.recv() {
+    let mut others = Others::default();
+    loop {
+        others.look(&mut conn, shared);
+        let first = match jobs.recv_timeout(LOOK_EVERY) {
+            Ok(first) => first,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         let mut done = Vec::new();
         let committed = begin(&mut conn)
             .and_then(|()| run_batch(&mut conn, shared, (first, jobs), &mut done))
             .and_then(|()| Manager::commit_transaction(&mut conn));
         finish(&mut conn, shared, done, committed);
     }
+}
+
+/// Sees when another process wrote to the file, such as the command that funds a wallet.
+#[derive(Default)]
+struct Others {
+    looked: Option<Instant>,
+    version: Option<i64>,
+}
+
+impl Others {
+    /// Reads the accounts again if somebody else wrote since the last look.
+    fn look(&mut self, conn: &mut Conn, shared: &Shared) {
+        if self.looked.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        let version = data_version(conn).ok();
+        let before = std::mem::replace(&mut self.version, version);
+        if before.is_some() && before != version {
+            match organisations::list_accounts(conn) {
+                Ok(all) => {
+                    shared.tell(all.into_iter().map(|a| Change::Account(Box::new(a))).collect())
+                }
+                Err(e) => {
+                    tracing::warn!(cause = %e, "the accounts could not be read again");
+                    self.version = None;
+                }
+            }
+        }
+    }
+}
+
+/// A number that differs after another connection changed the file.
+fn data_version(conn: &mut Conn) -> QueryResult<i64> {
+    use diesel::RunQueryDsl as _;
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        data_version: i64,
+    }
+    diesel::sql_query("PRAGMA data_version").get_result::<Row>(conn).map(|row| row.data_version)
 }
 
 /// Runs the first job and what waits behind it; an error means that the whole transaction is lost.

@@ -20,6 +20,7 @@ use actix_web::{App, test};
 use chrono::{DateTime, Utc};
 use countersign::actions::members::{self, NewMember};
 use countersign::actions::organisations::{self, NewOrganisation};
+use countersign::actions::wallets;
 use countersign::clock::Clock;
 use countersign::config::Config;
 use countersign::domain::id::OrganisationId;
@@ -157,7 +158,7 @@ async fn people(db: &Db) -> (OrganisationId, OrganisationId) {
         db.write(move |tx| members::add_active(tx, &new, &hash)).await.unwrap();
     }
     let funded = demo.clone();
-    db.write(move |tx| organisations::fund(tx, &funded, "50000.00")).await.unwrap();
+    db.write(move |tx| wallets::fund_organisation(tx, &funded, "50000.00")).await.unwrap();
     (demo, other)
 }
 

@@ -1,0 +1,299 @@
+//! Moving money: asked for by a key or a member, carried out when a checker approves.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::json;
+
+use super::letters;
+use super::spending::{NotSpent, Spender, today};
+use crate::domain::audit::{Event, Who};
+use crate::domain::denial::Denial;
+use crate::domain::id::{KeyId, OrganisationId, RequestId};
+use crate::domain::member::{Origin, Role};
+use crate::domain::movement::{Fault, Movement, OperationKind, Party};
+use crate::domain::operation::{Counterparty, Operation, OperationStatus, Spent};
+use crate::domain::refusal::Refusal;
+use crate::domain::request::{Payload, Request, RequestState, Version, WAITS_FOR};
+use crate::error::Error;
+use crate::store::idempotency::{self, Attempt, Known};
+use crate::store::organisations::{self, AccountSnapshot};
+use crate::store::volumes::{self, Volume};
+use crate::store::wallets::{self, Cause, Wallet};
+use crate::store::{Tx, members, operations, requests};
+
+/// What a key asks for.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// The key.
+    pub key_id: KeyId,
+    /// The movement.
+    pub movement: Movement,
+    /// The client's name for this attempt.
+    pub attempt: Option<Attempt>,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// What becomes of a wish: the operation that now waits for a checker, or why there is none.
+pub type Answer = Result<RequestId, NotSpent>;
+
+/// Everything the wishes of one transaction are measured by.
+struct Desk {
+    spender: Spender,
+    accounts: HashMap<OrganisationId, AccountSnapshot>,
+    parties: HashMap<Party, Wallet>,
+    known: HashMap<Attempt, Known>,
+    volumes: BTreeMap<KeyId, Volume>,
+    requests: Vec<Request>,
+    operations: Vec<Operation>,
+}
+
+/// Makes an operation of each wish that its key allows, all in one transaction; in their order, so
+/// that the limits of a key hold over all of them together.
+pub fn make_all(tx: &mut Tx<'_>, wishes: &[Wish]) -> Result<Vec<Answer>, Error> {
+    let mut desk = Desk::open(tx, wishes)?;
+    let mut answers = Vec::with_capacity(wishes.len());
+    for wish in wishes {
+        let answer = desk.decide(tx, wish)?;
+        if let (Ok(id), Some(attempt)) = (&answer, &wish.attempt) {
+            desk.known.insert(attempt.clone(), Known::Answered(id.to_string()));
+        }
+        answers.push(answer);
+    }
+    requests::insert_all(tx, &desk.requests)?;
+    operations::insert_all(tx, &desk.operations)?;
+    for (key, volume) in &desk.volumes {
+        volumes::set(tx, key, volume)?;
+    }
+    let made: Vec<&RequestId> = desk.requests.iter().map(|request| &request.id).collect();
+    let remembered = wishes.iter().zip(&answers).filter_map(|(wish, answer)| {
+        let id = answer.as_ref().ok().filter(|id| made.contains(id))?;
+        Some((wish.attempt.as_ref()?, id.to_string()))
+    });
+    // Of equal attempts in one transaction the first was carried out; the others share its answer.
+    let mut unique: HashMap<&Attempt, String> = HashMap::new();
+    for (attempt, id) in remembered {
+        unique.entry(attempt).or_insert(id);
+    }
+    idempotency::insert_all(tx, &unique.into_iter().collect::<Vec<_>>())?;
+    Ok(answers)
+}
+
+impl Desk {
+    fn open(tx: &mut Tx<'_>, wishes: &[Wish]) -> Result<Self, Error> {
+        let spender = Spender::open(tx, wishes.iter().map(|wish| &wish.key_id))?;
+        let attempts: Vec<_> = wishes.iter().filter_map(|wish| wish.attempt.as_ref()).collect();
+        let known = idempotency::find_all(tx, &attempts)?;
+        let parties: Vec<_> = wishes.iter().map(|wish| &wish.movement.party).collect();
+        let parties = wallets::find_parties(tx.conn, &parties)?;
+        let mut accounts = HashMap::new();
+        for key in spender.keys() {
+            if !accounts.contains_key(&key.organisation_id)
+                && let Some(account) = organisations::find_account(tx.conn, &key.organisation_id)?
+            {
+                accounts.insert(key.organisation_id.clone(), account);
+            }
+        }
+        let mut volumes = BTreeMap::new();
+        // In the order of their ids, so that two nodes cannot wait for each other.
+        for key in spender.keys() {
+            if let Some(account) = accounts.get(&key.organisation_id) {
+                let today = today(tx, &account.organisation);
+                volumes.insert(key.id.clone(), volumes::lock(tx, &key.id, today)?);
+            }
+        }
+        let (requests, operations) = (Vec::new(), Vec::new());
+        Ok(Self { spender, accounts, parties, known, volumes, requests, operations })
+    }
+
+    fn decide(&mut self, tx: &mut Tx<'_>, wish: &Wish) -> Result<Answer, Error> {
+        match wish.attempt.as_ref().and_then(|attempt| self.known.get(attempt)) {
+            Some(Known::Reused) => return Ok(Err(NotSpent::Reused)),
+            Some(Known::Answered(id)) => return Ok(Ok(id.parse().map_err(Error::internal)?)),
+            None => (),
+        }
+        let movement = &wish.movement;
+        let key = match self.spender.live(tx.now, &wish.key_id, Some("perform_operations")) {
+            Ok(key) => key.clone(),
+            Err(denial) => return Ok(Err(denial.into())),
+        };
+        let Some(account) = self.accounts.get(&key.organisation_id) else {
+            return Err(Error::internal(format!("{} has no wallet", key.organisation_id)));
+        };
+        let party = match counterparty(&self.parties, movement) {
+            Ok(party) => party,
+            Err(fault) => return Ok(Err(NotSpent::Invalid(fault))),
+        };
+        let volume = self.volumes.get_mut(&key.id);
+        let volume = volume.ok_or_else(|| Error::internal("a volume was not locked"))?;
+        let used = match Spender::fits(&key, movement.amount, volume.used) {
+            Ok(used) => used,
+            Err(denial) => return Ok(Err(denial.into())),
+        };
+        if payer_balance(movement, account.balance, party) < movement.amount {
+            return Ok(Err(Denial::InsufficientBalance.into()));
+        }
+        volume.used = used;
+        let spent = Spent { key_id: key.id.clone(), day: volume.day.clone() };
+        let request = Request {
+            id: RequestId::new(tx.new_id()),
+            organisation_id: key.organisation_id.clone(),
+            payload: Payload::Operation(movement.clone()),
+            maker_id: key.maker_id.clone(),
+            maker_key_id: Some(key.id.clone()),
+            justification: String::new(),
+            state: RequestState::Pending,
+            version: Version(1),
+            approvals: 0,
+            approvals_needed: account.organisation.approvals_needed,
+            created_at: tx.now,
+            expires_at: tx.now + WAITS_FOR,
+            closed_at: None,
+        };
+        tx.audit(Event {
+            organisation_id: Some(key.organisation_id.clone()),
+            who: Who::Key(key.id.clone(), key.grant.label.clone(), wish.origin.clone()),
+            action: "request.made",
+            subject_id: Some(request.id.to_string()),
+            detail: json!({ "kind": "operation", "asks_for": movement }),
+        });
+        self.operations.push(operation(&request, movement, party, Some(spent)));
+        let id = request.id.clone();
+        self.requests.push(request);
+        Ok(Ok(id))
+    }
+}
+
+/// Writes the operation of a request that a member made in the browser.
+pub(super) fn open(tx: &mut Tx<'_>, request: &Request, movement: &Movement) -> Result<(), Error> {
+    let parties = wallets::find_parties(tx.conn, &[&movement.party])?;
+    let party =
+        counterparty(&parties, movement).map_err(|fault| Refusal::Invalid(fault.message))?;
+    let own = wallets::of_organisation(tx.conn, &request.organisation_id)?;
+    if payer_balance(movement, own.balance, party) < movement.amount {
+        return Err(Refusal::NotEnoughMoney.into());
+    }
+    operations::insert_all(tx, &[operation(request, movement, party, None)])
+}
+
+/// Moves the money, in the transaction of the last approval; tells how that ended.
+pub(super) fn carry_out(
+    tx: &mut Tx<'_>,
+    request: &Request,
+    movement: &Movement,
+) -> Result<OperationStatus, Error> {
+    let operation = operations::get(tx.conn, &request.organisation_id, &request.id)?;
+    let own = wallets::of_organisation(tx.conn, &request.organisation_id)?.id;
+    let other = operation.counterparty.wallet_id.clone();
+    let pair = match movement.kind {
+        OperationKind::CashIn => (&own, &other),
+        OperationKind::CashOutFulfillment => (&other, &own),
+    };
+    let moved =
+        wallets::transfer(tx, Cause::Operation(request.id.as_str()), pair, movement.amount)?;
+    let (status, last_error) = if moved {
+        (OperationStatus::Completed, None)
+    } else {
+        give_back(tx, &operation)?;
+        (OperationStatus::Failed, Some("The wallet that was to pay did not hold enough."))
+    };
+    close(tx, &operation, status, last_error)?;
+    Ok(status)
+}
+
+/// Ends the operation of a request that was not approved; nothing has moved.
+pub(super) fn turn_down(tx: &mut Tx<'_>, request: &Request, why: &str) -> Result<(), Error> {
+    if request.payload.movement().is_none() {
+        return Ok(());
+    }
+    let operation = operations::get(tx.conn, &request.organisation_id, &request.id)?;
+    give_back(tx, &operation)?;
+    close(tx, &operation, OperationStatus::Rejected, Some(why))
+}
+
+/// Tells checkers of the operations that keys asked for since they were last told: one mail for all of
+/// them, because a key asks more often than a person can read.
+pub fn tell_checkers(tx: &mut Tx<'_>) -> Result<usize, Error> {
+    let mut told = 0;
+    for news in operations::list_untold(tx, letters::DIGEST_EVERY)? {
+        let organisation = organisations::get(tx.conn, &news.organisation_id)?;
+        let checkers = members::list_with_role(tx.conn, &news.organisation_id, Role::Checker)?;
+        letters::operations_wait(tx, &organisation, &news, &checkers)?;
+        told += 1;
+    }
+    Ok(told)
+}
+
+fn close(
+    tx: &mut Tx<'_>,
+    operation: &Operation,
+    status: OperationStatus,
+    last_error: Option<&str>,
+) -> Result<(), Error> {
+    if operations::settle(tx, &operation.id, status, last_error)? {
+        Ok(())
+    } else {
+        Err(Error::Stale)
+    }
+}
+
+fn give_back(tx: &mut Tx<'_>, operation: &Operation) -> Result<(), Error> {
+    match &operation.asked_by {
+        Some(spent) => volumes::give_back(tx, &spent.key_id, &spent.day, operation.amount),
+        None => Ok(()),
+    }
+}
+
+/// The wallet on the other side, if there is one that holds the same currency.
+fn counterparty<'a>(
+    parties: &'a HashMap<Party, Wallet>,
+    movement: &Movement,
+) -> Result<&'a Wallet, Fault> {
+    let field = match (&movement.party, movement.kind) {
+        (Party::Merchant(_), _) => "merchantToShortCode",
+        (Party::Phone(_), OperationKind::CashIn) => "phoneTo",
+        (Party::Phone(_), OperationKind::CashOutFulfillment) => "phoneFrom",
+    };
+    let unknown = || Fault::new(field, format!("There is no wallet for {}.", movement.party));
+    let wallet = parties.get(&movement.party).ok_or_else(unknown)?;
+    if wallet.currency == movement.currency {
+        Ok(wallet)
+    } else {
+        Err(Fault::new(field, format!("That wallet holds {}.", wallet.currency)))
+    }
+}
+
+fn payer_balance(movement: &Movement, own: i64, other: &Wallet) -> i64 {
+    match movement.kind {
+        OperationKind::CashIn => own,
+        OperationKind::CashOutFulfillment => other.balance,
+    }
+}
+
+fn operation(
+    request: &Request,
+    movement: &Movement,
+    party: &Wallet,
+    asked_by: Option<Spent>,
+) -> Operation {
+    Operation {
+        id: request.id.clone(),
+        organisation_id: request.organisation_id.clone(),
+        kind: movement.kind,
+        status: OperationStatus::Pending,
+        amount: movement.amount,
+        counterparty: Counterparty {
+            wallet_id: party.id.clone(),
+            name: party.name.clone(),
+            phone: party.phone.clone(),
+            short_code: party.short_code.clone(),
+        },
+        fulfillment_id: movement.fulfillment_id.clone(),
+        memo: movement.memo.clone(),
+        asked_by,
+        last_error: None,
+        transfer: None,
+        created_at: request.created_at,
+        updated_at: request.created_at,
+    }
+}

@@ -1,0 +1,284 @@
+//! Operations as rows.
+
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use diesel::prelude::*;
+
+use super::pool::{MultiBackend, insert_rows};
+use super::schema::{operation_digests, operations, organisations, transfers, wallets};
+use super::{Conn, Tx};
+use crate::domain::id::{KeyId, OrganisationId, RequestId, TransferId, WalletId};
+use crate::domain::operation::{Counterparty, Operation, OperationStatus, Spent, Transfer};
+use crate::error::Error;
+
+/// Which operations a list shows.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only this status.
+    pub status: Option<OperationStatus>,
+    /// Only this kind, as stored.
+    pub kind: Option<&'static str>,
+    /// Only those asked for at this moment or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Only those asked for before this moment.
+    pub until: Option<DateTime<Utc>>,
+    /// Only those whose other side has this in its phone number, short code or name, or whose memo has.
+    pub text: Option<String>,
+}
+
+/// How many operations there are, and what they come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Total {
+    /// How many.
+    pub count: i64,
+    /// The sum of their amounts in minor units.
+    pub amount: i64,
+}
+
+/// Adds many operations at once.
+pub fn insert_all(tx: &mut Tx<'_>, new: &[Operation]) -> Result<(), Error> {
+    let rows: Vec<Row> = new.iter().map(Row::from).collect();
+    insert_rows!(tx.conn, operations::table, &rows)?;
+    Ok(())
+}
+
+/// The operation with this id, if it belongs to the organisation.
+pub fn get(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    id: &RequestId,
+) -> Result<Operation, Error> {
+    let row: Columns = matching(organisation, &Filter::default())
+        .filter(operations::id.eq(id.clone()))
+        .select(columns())
+        .first(conn)?;
+    parse(row)
+}
+
+/// Operations of an organisation, newest first.
+pub fn list(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    filter: &Filter,
+    (offset, limit): (i64, i64),
+) -> Result<Vec<Operation>, Error> {
+    let rows: Vec<Columns> = matching(organisation, filter)
+        .order((operations::created_at.desc(), operations::id.desc()))
+        .offset(offset)
+        .limit(limit)
+        .select(columns())
+        .load(conn)?;
+    rows.into_iter().map(parse).collect()
+}
+
+/// How many operations [`list`] would find, by status, and what they come to.
+pub fn totals(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    filter: &Filter,
+) -> Result<Vec<(OperationStatus, Total)>, Error> {
+    let total = |conn: &mut Conn, status| {
+        let filter = Filter { status: Some(status), ..filter.clone() };
+        let (count, amount): (i64, String) = matching(organisation, &filter)
+            .select((diesel::dsl::count_star(), sum_as_text()))
+            .first(conn)?;
+        let amount = amount.parse().unwrap_or(i64::MAX);
+        Ok((status, Total { count, amount }))
+    };
+    OperationStatus::ALL.into_iter().map(|status| total(conn, status)).collect()
+}
+
+/// Writes that a pending operation came to an end; false if it had already.
+pub fn settle(
+    tx: &mut Tx<'_>,
+    id: &RequestId,
+    status: OperationStatus,
+    last_error: Option<&str>,
+) -> Result<bool, Error> {
+    let changed = diesel::update(operations::table.find(id))
+        .filter(operations::status.eq(OperationStatus::Pending.as_str()))
+        .set((
+            operations::status.eq(status.as_str()),
+            operations::last_error.eq(last_error),
+            operations::updated_at.eq(tx.now.naive_utc()),
+        ))
+        .execute(tx.conn)?;
+    Ok(changed == 1)
+}
+
+/// Operations that keys asked for and that checkers were not told of yet.
+#[derive(Clone, Debug)]
+pub struct News {
+    /// Whose.
+    pub organisation_id: OrganisationId,
+    /// How many, and what they come to.
+    pub total: Total,
+}
+
+/// What checkers have to be told of now, noted as told. Nobody is told twice within `pause`.
+pub fn list_untold(tx: &mut Tx<'_>, pause: TimeDelta) -> Result<Vec<News>, Error> {
+    let rows: Vec<(OrganisationId, Option<NaiveDateTime>)> = organisations::table
+        .left_join(
+            operation_digests::table.on(operation_digests::organisation_id.eq(organisations::id)),
+        )
+        .select((organisations::id, operation_digests::told_at.nullable()))
+        .load(tx.conn)?;
+    let mut news = Vec::new();
+    for (organisation_id, told_at) in rows {
+        if told_at.is_some_and(|at| tx.now.naive_utc() < at + pause) {
+            continue;
+        }
+        let total = total_since(tx.conn, &organisation_id, told_at)?;
+        if total.count > 0 {
+            note_told(tx, &organisation_id)?;
+            news.push(News { organisation_id, total });
+        }
+    }
+    Ok(news)
+}
+
+fn total_since(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    since: Option<NaiveDateTime>,
+) -> Result<Total, Error> {
+    let since = since.unwrap_or(DateTime::UNIX_EPOCH.naive_utc());
+    let (count, amount): (i64, String) = operations::table
+        .filter(operations::organisation_id.eq(organisation))
+        .filter(operations::status.eq(OperationStatus::Pending.as_str()))
+        .filter(operations::created_at.gt(since))
+        .filter(operations::maker_key_id.is_not_null())
+        .select((diesel::dsl::count_star(), sum_as_text()))
+        .first(conn)?;
+    Ok(Total { count, amount: amount.parse().unwrap_or(i64::MAX) })
+}
+
+fn note_told(tx: &mut Tx<'_>, organisation: &OrganisationId) -> Result<(), Error> {
+    diesel::sql_query(
+        "INSERT INTO operation_digests (organisation_id, told_at) VALUES ($1, $2) \
+         ON CONFLICT (organisation_id) DO UPDATE SET told_at = excluded.told_at",
+    )
+    .bind::<diesel::sql_types::Text, _>(organisation.as_str())
+    .bind::<diesel::sql_types::Timestamp, _>(tx.now.naive_utc())
+    .execute(tx.conn)?;
+    Ok(())
+}
+
+/// A sum of 64-bit numbers as text, so that neither database has to invent a type for it.
+fn sum_as_text() -> diesel::expression::SqlLiteral<diesel::sql_types::Text> {
+    diesel::dsl::sql("CAST(COALESCE(SUM(operations.amount), 0) AS TEXT)")
+}
+
+type Joined<'a> = diesel::dsl::IntoBoxed<
+    'a,
+    diesel::dsl::LeftJoinOn<
+        diesel::dsl::InnerJoin<operations::table, wallets::table>,
+        transfers::table,
+        diesel::dsl::Eq<transfers::subject_id, diesel::dsl::Nullable<operations::id>>,
+    >,
+    MultiBackend,
+>;
+
+fn matching<'a>(organisation: &OrganisationId, filter: &Filter) -> Joined<'a> {
+    let mut query = operations::table
+        .inner_join(wallets::table)
+        .left_join(transfers::table.on(transfers::subject_id.eq(operations::id.nullable())))
+        .into_boxed()
+        .filter(operations::organisation_id.eq(organisation.clone()));
+    if let Some(status) = filter.status {
+        query = query.filter(operations::status.eq(status.as_str()));
+    }
+    if let Some(kind) = filter.kind {
+        query = query.filter(operations::kind.eq(kind));
+    }
+    if let Some(since) = filter.since {
+        query = query.filter(operations::created_at.ge(since.naive_utc()));
+    }
+    if let Some(until) = filter.until {
+        query = query.filter(operations::created_at.lt(until.naive_utc()));
+    }
+    if let Some(text) = &filter.text {
+        let like = format!("%{}%", text.replace(['%', '_', '\\'], ""));
+        query = query.filter(
+            wallets::phone
+                .like(like.clone())
+                .or(wallets::short_code.like(like.clone()))
+                .or(wallets::name.like(like.clone()).nullable())
+                .or(operations::memo.like(like)),
+        );
+    }
+    query
+}
+
+type Columns = (Row, (String, Option<String>, Option<String>), (Option<TransferId>, Option<i64>));
+
+#[diesel::dsl::auto_type]
+fn columns() -> _ {
+    let row: diesel::dsl::AsSelect<Row, MultiBackend> = Row::as_select();
+    (
+        row,
+        (wallets::name, wallets::phone, wallets::short_code),
+        (transfers::id.nullable(), transfers::sequence.nullable()),
+    )
+}
+
+fn parse((row, (name, phone, short_code), transfer): Columns) -> Result<Operation, Error> {
+    let corrupt = |what: &str| Error::internal(format!("operation {}: unknown {what}", row.id));
+    let kind = row.kind.parse().map_err(|()| corrupt("kind"))?;
+    let status = row.status.parse().map_err(|()| corrupt("status"))?;
+    let spent = row.maker_key_id.zip(row.volume_day);
+    Ok(Operation {
+        id: row.id,
+        organisation_id: row.organisation_id,
+        kind,
+        status,
+        amount: row.amount,
+        counterparty: Counterparty { wallet_id: row.wallet_id, name, phone, short_code },
+        fulfillment_id: row.fulfillment_id,
+        memo: row.memo,
+        asked_by: spent.map(|(key_id, day)| Spent { key_id, day }),
+        last_error: row.last_error,
+        transfer: transfer.0.zip(transfer.1).map(|(id, sequence)| Transfer { id, sequence }),
+        created_at: row.created_at.and_utc(),
+        updated_at: row.updated_at.and_utc(),
+    })
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = operations)]
+struct Row {
+    id: RequestId,
+    organisation_id: OrganisationId,
+    kind: String,
+    status: String,
+    amount: i64,
+    wallet_id: WalletId,
+    fulfillment_type: Option<String>,
+    fulfillment_id: Option<String>,
+    memo: Option<String>,
+    maker_key_id: Option<KeyId>,
+    volume_day: Option<String>,
+    last_error: Option<String>,
+    created_at: NaiveDateTime,
+    updated_at: NaiveDateTime,
+}
+
+impl From<&Operation> for Row {
+    fn from(o: &Operation) -> Self {
+        Self {
+            id: o.id.clone(),
+            organisation_id: o.organisation_id.clone(),
+            kind: o.kind.as_str().to_owned(),
+            status: o.status.as_str().to_owned(),
+            amount: o.amount,
+            wallet_id: o.counterparty.wallet_id.clone(),
+            fulfillment_type: o.kind.fulfillment_type().map(str::to_owned),
+            fulfillment_id: o.fulfillment_id.clone(),
+            memo: o.memo.clone(),
+            maker_key_id: o.asked_by.as_ref().map(|spent| spent.key_id.clone()),
+            volume_day: o.asked_by.as_ref().map(|spent| spent.day.clone()),
+            last_error: o.last_error.clone(),
+            created_at: o.created_at.naive_utc(),
+            updated_at: o.updated_at.naive_utc(),
+        }
+    }
+}
