@@ -11,6 +11,7 @@
 )]
 
 mod failures;
+mod shapes;
 mod spoofing;
 mod stage;
 #[expect(dead_code, reason = "shared with the other suite, which uses more of it")]

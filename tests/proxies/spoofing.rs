@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::stage::{CLIENT, Key, Proxy, Stage, header, seen, send, send_raw};
+use crate::support::http::Answer;
 
 /// A key that reads contacts and nothing else.
 const READER: &[(&str, &str)] =
@@ -129,7 +130,6 @@ const DOUBTFUL: &[&str] = &[
     "/api/%63ontacts",
     "/api/contacts#/../triggers",
     "/api/contacts/1#",
-    "/api/contacts/\u{e9}",
     "/API/contacts",
     "/api/contacts/",
     "/api/contacts/1/",
@@ -153,27 +153,33 @@ fn a_path_that_can_be_read_in_two_ways_goes_nowhere() {
         proxy.get("/api/contacts/1?page=2&q=a%2Fb", ("Authorization", &bearer(&key))).is(200);
     }
     let before = stage.upstream.calls();
+    let refused = |proxy: &Proxy, path: &str, host: &str| {
+        let answer = raw(proxy, &key, path, host);
+        // To a host it does not serve Caddy says 200 and nothing else.
+        assert!(answer.status >= 400 || answer.body.is_empty(), "{} {path} {host}", proxy.name);
+        assert_eq!(stage.upstream.calls(), before, "{} let {path} {host} pass", proxy.name);
+    };
     for proxy in stage.proxies() {
-        for path in DOUBTFUL {
-            let status = raw(proxy, &key, path, "api.example.com");
-            assert!((400..500).contains(&status), "{} let {path} pass: {status}", proxy.name);
-        }
+        DOUBTFUL.iter().for_each(|path| refused(proxy, path, OWN));
         for host in ["a?/api/contacts", "a#", "a/api/contacts?", "a@b", "a\\b", "a b"] {
-            let status = raw(proxy, &key, "/api/triggers", host);
-            assert!(status >= 400, "{} with Host: {host}: {status}", proxy.name);
+            refused(proxy, "/api/triggers", host);
         }
     }
-    assert_eq!(stage.upstream.calls(), before, "some of it came through");
+    // Caddy itself writes this one as every server reads it, for the check and for the service alike.
+    raw(&stage.nginx, &key, "/api/contacts/\u{e9}", OWN).is(403);
+    let bearer = bearer(&key);
+    let passed = seen(stage.caddy.get("/api/contacts/\u{e9}", ("Authorization", &bearer)));
+    assert_eq!(passed["target"], "/api/contacts/%C3%A9");
 }
 
-/// The status of a `GET` of exactly these bytes; Caddy serves no other host, and says so with an
-/// empty 200, so it gets the one it serves.
-fn raw(proxy: &Proxy, key: &Key, path: &str, host: &str) -> u16 {
-    let own = proxy.program.address.to_string();
-    let host = if host == "api.example.com" { &own } else { host };
-    let secret = &key.secret;
+/// Stands for the host that the proxy serves.
+const OWN: &str = "api.example.com";
+
+/// A `GET` of exactly these bytes.
+fn raw(proxy: &Proxy, key: &Key, path: &str, host: &str) -> Answer {
+    let (own, secret) = (proxy.program.address.to_string(), &key.secret);
     let text = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAuthorization: Bearer {secret}\r\n\r\n"
     );
-    send_raw(CLIENT, proxy.program.address, text.as_bytes()).unwrap().status
+    send_raw(CLIENT, proxy.program.address, text.replace(OWN, &own).as_bytes()).unwrap()
 }

@@ -23,12 +23,20 @@ impl Answer {
         self.headers(name).next().unwrap_or_default()
     }
 
+    /// A header that may be there once and no more.
+    #[track_caller]
+    pub fn only_header(&self, name: &str) -> Option<&str> {
+        let found: Vec<_> = self.headers(name).collect();
+        assert!(found.len() < 2, "{name}: {found:?}");
+        found.first().copied()
+    }
+
     fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
         self.head
             .lines()
-            .filter_map(|line| line.split_once(": "))
+            .filter_map(|line| line.split_once(':'))
             .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+            .map(|(_, value)| value.trim())
     }
 
     /// An attribute of the first element that fits a CSS selector.
@@ -150,6 +158,8 @@ pub fn exchange(mut socket: TcpStream, request: &[u8]) -> io::Result<Answer> {
     let (head, body) = raw.split_once("\r\n\r\n").ok_or_else(cut)?;
     let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).ok_or_else(cut)?;
     let answer = Answer { status, head: head.to_owned(), body: body.to_owned() };
-    let length = answer.header("content-length").parse::<usize>().unwrap_or(0);
-    if answer.body.len() == length { Ok(answer) } else { Err(cut()) }
+    // Without a length the end of the connection is the end of the answer.
+    let length = answer.only_header("content-length").map(str::parse::<usize>);
+    let whole = length.is_none_or(|length| length == Ok(answer.body.len()));
+    if whole { Ok(answer) } else { Err(cut()) }
 }
