@@ -1,6 +1,7 @@
 //! `countersign demo`: a server on a throwaway database that already has people, money and keys.
 
 mod seed;
+mod usage;
 
 use std::path::{Path, PathBuf};
 

@@ -232,17 +232,6 @@ impl Secret {
     }
 }
 
-/// How often a key was used, in total.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Calls that were allowed.
-    pub allowed: i64,
-    /// Calls with the right secret that were denied.
-    pub denied: i64,
-    /// The last allowed call.
-    pub last_used_at: Option<DateTime<Utc>>,
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 pub mod addresses;
+pub mod agent;
 pub mod audit;
 pub mod cashout;
 pub mod catalogue;
@@ -22,3 +23,4 @@ pub mod request;
 pub mod risk;
 pub mod secret;
 pub mod text;
+pub mod usage;

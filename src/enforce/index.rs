@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::domain::id::{KeyId, SecretId};
 use crate::domain::key::{Key, KeyState};
 use crate::domain::secret::SecretHash;
+use crate::domain::usage::Taken;
 use crate::error::Error;
 use crate::store::keys::{self, KeySnapshot};
 use crate::store::secrets::LiveSecret;
-use crate::store::usage::Calls;
 use crate::store::{Change, Db, Pulse, usage};
 
-use super::usage::Counters;
+use super::usage::{Noted, Tally};
 
 /// Keys are read in pages of so many at start.
 const PAGE: i64 = 5_000;
@@ -28,7 +28,7 @@ pub struct Entry {
     /// The last four characters of the secret.
     pub last_four: String,
     /// What is counted for the key.
-    pub counters: Arc<Counters>,
+    tally: Arc<Mutex<Tally>>,
     unsaved: AtomicBool,
 }
 
@@ -36,6 +36,11 @@ impl Entry {
     /// True until the first call with the secret is written down.
     pub fn is_unsaved(&self) -> bool {
         self.unsaved.load(Ordering::Acquire)
+    }
+
+    /// Counts a call.
+    pub fn note(&self, call: &Noted<'_>) {
+        lock(&self.tally).note(call);
     }
 
     /// Notes that the first call is written down.
@@ -48,7 +53,7 @@ impl Entry {
 struct Known {
     version: i32,
     hashes: Vec<SecretHash>,
-    counters: Arc<Counters>,
+    tally: Arc<Mutex<Tally>>,
 }
 
 /// The key index of this node.
@@ -117,7 +122,7 @@ impl KeyIndex {
     pub fn apply(&self, snapshot: KeySnapshot) {
         let KeySnapshot { key, secrets } = snapshot;
         let key = Arc::new(key);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         let before = known.remove(&key.id);
         if let Some(before) = before {
             // A revocation is final: it counts even if a restored database numbers it lower.
@@ -128,7 +133,7 @@ impl KeyIndex {
             }
             self.swap(&key, secrets, &mut known, before);
         } else {
-            let fresh = Known { version: 0, hashes: Vec::new(), counters: Arc::default() };
+            let fresh = Known { version: 0, hashes: Vec::new(), tally: Arc::default() };
             self.swap(&key, secrets, &mut known, fresh);
         }
     }
@@ -153,7 +158,7 @@ impl KeyIndex {
             let Some(hash) = secret.hash() else { continue };
             let entry = Entry {
                 key: Arc::clone(key),
-                counters: Arc::clone(&before.counters),
+                tally: Arc::clone(&before.tally),
                 unsaved: AtomicBool::new(secret.is_unsaved()),
                 secret_id: secret.id,
                 last_four: secret.last_four,
@@ -167,32 +172,31 @@ impl KeyIndex {
 
     /// Takes what was counted since the last time to the database.
     pub async fn flush_usage(&self, db: &Db) -> Result<usize, Error> {
-        let taken = self.take_usage();
-        let (batch, n) =
-            (taken.iter().map(|(calls, _)| calls.clone()).collect::<Vec<_>>(), taken.len());
+        let (tallies, batch) = self.take_usage();
         if batch.is_empty() {
             return Ok(0);
         }
-        let written =
-            db.write(move |tx| batch.iter().try_for_each(|calls| usage::add(tx, calls))).await;
+        let batch = Arc::new(batch);
+        let writing = Arc::clone(&batch);
+        let written = db.write(move |tx| usage::flush(tx, &writing)).await;
         if written.is_err() {
-            for (calls, counters) in taken {
-                counters.put_back(calls.allowed, calls.denied);
+            for (tally, (_, taken)) in tallies.iter().zip(batch.iter()) {
+                lock(tally).put_back(taken);
             }
         }
-        written.map(|()| n)
+        written.map(|_| batch.len())
     }
 
-    fn take_usage(&self) -> Vec<(Calls, Arc<Counters>)> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let calls = |(id, known): (&KeyId, &Known)| {
-            let (allowed, denied, last_used_at) = known.counters.take()?;
-            let calls = Calls { key_id: id.clone(), allowed, denied, last_used_at };
-            Some((calls, Arc::clone(&known.counters)))
+    fn take_usage(&self) -> (Vec<Arc<Mutex<Tally>>>, Vec<(KeyId, Taken)>) {
+        let known = lock(&self.known);
+        let taken = |(id, known): (&KeyId, &Known)| {
+            let taken = lock(&known.tally).take()?;
+            Some((Arc::clone(&known.tally), (id.clone(), taken)))
         };
-        let mut taken: Vec<_> = known.iter().filter_map(calls).collect();
-        // The same order on every node, or two flushes could wait for each other.
-        taken.sort_by(|(a, _), (b, _)| a.key_id.cmp(&b.key_id));
-        taken
+        known.iter().filter_map(taken).unzip()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

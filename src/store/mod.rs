@@ -1,5 +1,6 @@
 //! SQL and nothing else: one file per table family, and one door for writes.
 
+pub mod addresses;
 pub mod audit;
 pub mod cashouts;
 pub mod idempotency;

@@ -145,6 +145,34 @@ diesel::table! {
         allowed -> BigInt,
         denied -> BigInt,
         last_used_at -> Nullable<Timestamp>,
+        amount -> BigInt,
+        last_ip -> Nullable<Text>,
+        last_agent -> Nullable<Text>,
+        new_addresses -> BigInt,
+        addresses_mailed_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    usage_hours (key_id, hour, endpoint, outcome) {
+        key_id -> Text,
+        hour -> Timestamp,
+        endpoint -> Text,
+        outcome -> Text,
+        calls -> BigInt,
+        amount -> BigInt,
+    }
+}
+
+diesel::table! {
+    key_addresses (key_id, ip) {
+        key_id -> Text,
+        ip -> Text,
+        first_seen_at -> Timestamp,
+        last_seen_at -> Timestamp,
+        calls -> BigInt,
+        denied -> BigInt,
+        mailed_at -> Nullable<Timestamp>,
     }
 }
 

@@ -9,6 +9,8 @@ use serde_json::json;
 use super::{State, client, error};
 use crate::domain::money::Money;
 use crate::domain::secret::PlainSecret;
+use crate::domain::usage::Outcome;
+use crate::enforce::usage::Noted;
 use crate::enforce::{Call, Denial, Entry, evaluate};
 use crate::error::Error;
 use crate::{actions, store};
@@ -80,6 +82,8 @@ pub(super) fn problem(status: StatusCode, code: &str, message: &str) -> HttpResp
 
 /// What a call needs of its key.
 struct Needs<'a> {
+    /// What the call is counted as.
+    endpoint: &'static str,
     api: Option<&'a str>,
     permission: Option<&'a str>,
     organisation: Option<&'a str>,
@@ -91,8 +95,12 @@ pub(super) async fn balance(
     state: Data<State>,
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let needs =
-        Needs { api: Some("wallet"), permission: Some("read_balance"), organisation: Some(&id) };
+    let needs = Needs {
+        endpoint: "balance",
+        api: Some("wallet"),
+        permission: Some("read_balance"),
+        organisation: Some(&id),
+    };
     let organisation = open(&req, &state, &needs).await?.key.organisation_id.clone();
     let balance = state.db.read(move |conn| store::wallets::balance(conn, &organisation)).await?;
     Ok(HttpResponse::Ok().json(json!({ "balance": balance.plain() })))
@@ -103,8 +111,8 @@ pub(super) async fn key_self(
     req: HttpRequest,
     state: Data<State>,
 ) -> Result<HttpResponse, ApiError> {
-    let entry =
-        open(&req, &state, &Needs { api: None, permission: None, organisation: None }).await?;
+    let needs = Needs { endpoint: "keys/self", api: None, permission: None, organisation: None };
+    let entry = open(&req, &state, &needs).await?;
     let (key, grant) = (&entry.key, &entry.key.grant);
     let owner = key.organisation_id.clone();
     let currency =
@@ -167,8 +175,16 @@ async fn open(
         permission: needs.permission,
         organisation: needs.organisation,
     };
+    let noted = Noted {
+        now,
+        outcome: Outcome::Allowed,
+        endpoint: needs.endpoint,
+        amount: 0,
+        ip: call.ip,
+        agent: req.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()),
+    };
     if let Err(denial) = evaluate(&entry.key, &call) {
-        entry.counters.deny();
+        entry.note(&Noted { outcome: denial.into(), ..noted });
         return Err(ApiError::Denied(denial));
     }
     if entry.is_unsaved() {
@@ -179,7 +195,7 @@ async fn open(
         }
         entry.mark_saved();
     }
-    entry.counters.allow(now);
+    entry.note(&noted);
     Ok(entry)
 }
 

@@ -18,8 +18,9 @@ use super::page::{Frame, Nav, html_after_flash};
 use super::signed_in::SignedIn;
 use super::view::{Badge, Beside, GrantView, KeyView, Names, Pager, ROWS, request_url};
 use crate::domain::id::{KeyId, MemberId};
-use crate::domain::key::{Key, Secret, Usage};
+use crate::domain::key::{Key, Secret};
 use crate::domain::request::{Request, RequestState};
+use crate::domain::usage::Usage;
 use crate::error::Error;
 use crate::store::{Conn, keys, requests, secrets, usage};
 
@@ -174,7 +175,7 @@ fn key_rows(
         let used = usage
             .iter()
             .find(|(id, _)| *id == key.id)
-            .map_or_else(Usage::default, |(_, usage)| *usage);
+            .map_or_else(Usage::default, |(_, usage)| usage.clone());
         KeyView::new(key, &own, used, &beside)
     };
     Ok(found.iter().map(view).collect())

@@ -6,10 +6,11 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::catalogue::Catalogue;
 use crate::domain::id::MemberId;
-use crate::domain::key::{Grant, Key, KeyStatus, Secret, Usage};
+use crate::domain::key::{Grant, Key, KeyStatus, Secret};
 use crate::domain::money::{Currency, Money};
 use crate::domain::request::{Request, RequestState};
 use crate::domain::risk::{self, Risk};
+use crate::domain::usage::Usage;
 use crate::error::Error;
 use crate::store::{Conn, members};
 

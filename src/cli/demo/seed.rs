@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use chrono::TimeDelta;
 use zeroize::Zeroizing;
 
+use super::usage::{self, Habit};
 use crate::actions::members::{self, NewMember};
 use crate::actions::organisations::{self, NewOrganisation};
 use crate::actions::{cashouts, keys, requests, wallets};
@@ -23,7 +24,6 @@ use crate::enforce::KeyIndex;
 use crate::error::Error;
 use crate::mail::Mailer;
 use crate::site::Site;
-use crate::store::usage::Calls;
 use crate::store::{self, Db};
 use crate::web::passwords::Passwords;
 use crate::worker::Worker;
@@ -164,7 +164,7 @@ impl Seeder {
         let key = self
             .revealed("maker@demo.example", pos, "Cash-ins at the counter of the main store.")
             .await?;
-        self.used(key, (1284, 7), TimeDelta::minutes(37)).await?;
+        self.used(key, &usage::TILL, TimeDelta::minutes(37)).await?;
         let monitor = Grant {
             allowed_ips: addresses("10.20.0.0/16")?,
             system: Some("Treasury desk".to_owned()),
@@ -173,10 +173,10 @@ impl Seeder {
         let key = self
             .revealed("maker2@demo.example", monitor, "Alerts when the float runs low.")
             .await?;
-        self.used(key, (412, 0), TimeDelta::minutes(15)).await?;
+        self.used(key, &usage::MONITOR, TimeDelta::minutes(15)).await?;
         let short = grant("Year-end audit export", &["read_transactions"], 7);
         let key = self.revealed("maker@demo.example", short, "One week for the auditors.").await?;
-        self.used(key, (63, 0), TimeDelta::days(13)).await?;
+        self.used(key, &usage::AUDIT, TimeDelta::days(13)).await?;
         let laptop = grant("Laptop of the integrator", &["read_balance", "read_transactions"], 90);
         let key = self
             .revealed("maker2@demo.example", laptop, "Trying out the first integration.")
@@ -250,15 +250,9 @@ impl Seeder {
         Ok(key)
     }
 
-    async fn used(
-        &self,
-        key_id: KeyId,
-        (allowed, denied): (i64, i64),
-        ago: TimeDelta,
-    ) -> Result<(), Error> {
-        let last = Clock::System.now() - ago;
-        let calls = Calls { key_id, allowed, denied, last_used_at: Some(last) };
-        self.db.write(move |tx| store::usage::add(tx, &calls)).await
+    async fn used(&self, key: KeyId, habit: &Habit, ago: TimeDelta) -> Result<(), Error> {
+        let taken = habit.history(Clock::System.now() - ago);
+        self.db.write(move |tx| store::usage::flush(tx, &[(key, taken)])).await.map(drop)
     }
 
     async fn revoke(&self, key: KeyId, label: &'static str, reason: &str) -> Result<(), Error> {

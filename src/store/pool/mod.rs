@@ -3,6 +3,7 @@
 mod follow;
 mod migrate;
 mod open;
+pub(super) mod values;
 mod write;
 
 use std::sync::{Arc, OnceLock};

@@ -1,0 +1,149 @@
+//! What the keys of a demo were used for, hour by hour: invented, and the same in every demo.
+
+use std::net::IpAddr;
+
+use chrono::{DateTime, Datelike as _, TimeDelta, Timelike as _, Utc, Weekday};
+
+use crate::domain::usage::{Count, LastUse, Outcome, Seen, Taken, hour_of, start_of_hour};
+
+/// How a key is used.
+pub(super) struct Habit {
+    /// For how many hours before the last call.
+    hours: i64,
+    /// The most calls in an hour of a working day, and of a Sunday.
+    busy: (i64, i64),
+    /// The hours of a day with calls, UTC.
+    open: (u32, u32),
+    /// One call of so many moves money; and how much it moves on average, in minor units.
+    operations: Option<(i64, i64)>,
+    /// What else is called.
+    endpoint: &'static str,
+    /// One call of so many is denied, and why.
+    denied: &'static [(i64, Outcome)],
+    /// Where the calls come from, and how many hours before the last call the first one came.
+    addresses: &'static [([u8; 4], i64)],
+    agent: &'static str,
+}
+
+/// A till: busy by day, quiet on Sundays, now and then above its limits.
+pub(super) const TILL: Habit = Habit {
+    hours: 18 * 24,
+    busy: (26, 9),
+    open: (6, 20),
+    operations: Some((3, 640_000)),
+    endpoint: "balance",
+    denied: &[
+        (61, Outcome::TransactionLimitExceeded),
+        (97, Outcome::InsufficientPermission),
+        (211, Outcome::DailyVolumeExceeded),
+        (163, Outcome::IpNotAllowed),
+    ],
+    addresses: &[
+        ([102, 89, 23, 14], 18 * 24),
+        ([102, 89, 23, 15], 11 * 24),
+        ([105, 112, 4, 77], 5),
+    ],
+    agent: "okhttp",
+};
+
+/// A program that looks every quarter of an hour, by day and by night.
+pub(super) const MONITOR: Habit = Habit {
+    hours: 17 * 24,
+    busy: (4, 4),
+    open: (0, 24),
+    operations: None,
+    endpoint: "balance",
+    denied: &[],
+    addresses: &[([10, 20, 4, 8], 17 * 24)],
+    agent: "python-requests",
+};
+
+/// An auditor with a script, for two days.
+pub(super) const AUDIT: Habit = Habit {
+    hours: 2 * 24,
+    busy: (7, 0),
+    open: (8, 17),
+    operations: None,
+    endpoint: "operations",
+    denied: &[(31, Outcome::RateLimited)],
+    addresses: &[([197, 210, 54, 3], 2 * 24)],
+    agent: "curl",
+};
+
+impl Habit {
+    /// Everything up to the last call.
+    pub(super) fn history(&self, last: DateTime<Utc>) -> Taken {
+        let end = hour_of(last);
+        let mut counts = Vec::new();
+        for hour in end - self.hours..=end {
+            // The last hour is as full as it is old, and never empty.
+            let all = self.calls(hour);
+            let part = if hour == end { i64::from(last.minute()) } else { 60 };
+            let calls = if hour == end { (all * part / 60).max(1) } else { all };
+            self.count(hour, calls, &mut counts);
+        }
+        let calls: i64 = counts.iter().map(|count| count.calls).sum();
+        let ip = self.addresses.first().map(|(ip, _)| IpAddr::from(*ip));
+        let addresses = self.addresses.iter().map(|address| self.seen(*address, last, calls));
+        Taken {
+            counts,
+            addresses: addresses.collect(),
+            last: Some(LastUse { at: last, ip, agent: Some(self.agent.to_owned()) }),
+        }
+    }
+
+    fn calls(&self, hour: i64) -> i64 {
+        let at = start_of_hour(hour);
+        let (from, to) = self.open;
+        let most = if at.weekday() == Weekday::Sun { self.busy.1 } else { self.busy.0 };
+        if most == 0 || !(from..to).contains(&at.hour()) {
+            return 0;
+        }
+        if from == 0 {
+            return most;
+        }
+        // Slow at both ends of the day, and no hour quite like another.
+        let edge = (at.hour() - from + 1).min(to - at.hour()).min(4);
+        (most * i64::from(edge) / 4 - dice(hour, most / 3 + 1)).max(1)
+    }
+
+    fn count(&self, hour: i64, calls: i64, counts: &mut Vec<Count>) {
+        let mut left = calls;
+        let mut push = |endpoint: &str, outcome, calls: i64, amount| {
+            if calls > 0 {
+                counts.push(Count { hour, endpoint: endpoint.into(), outcome, calls, amount });
+            }
+        };
+        for (every, outcome) in self.denied {
+            let n = i64::from(left > 1 && dice(hour + every, *every) < calls);
+            let moving = self.operations.is_some();
+            push(if moving { "operations" } else { self.endpoint }, *outcome, n, 0);
+            left -= n;
+        }
+        if let Some((every, average)) = self.operations {
+            let n = left / every;
+            let amount = n * (average / 2 + dice(hour, average / 100) * 100);
+            push("operations", Outcome::Allowed, n, amount);
+            left -= n;
+        }
+        push(self.endpoint, Outcome::Allowed, left, 0);
+    }
+
+    fn seen(&self, (ip, ago): ([u8; 4], i64), last: DateTime<Utc>, calls: i64) -> Seen {
+        let share = (calls * ago / self.hours.max(1) / 2).max(1);
+        let stranger = ago < 24;
+        Seen {
+            ip: ip.into(),
+            first: last - TimeDelta::hours(ago),
+            last: if stranger { last - TimeDelta::hours(ago) } else { last },
+            calls: if stranger { 2 } else { share },
+            denied: if stranger { 2 } else { share / 97 },
+        }
+    }
+}
+
+/// A number below `sides` that looks like chance and depends on the hour alone.
+fn dice(hour: i64, sides: i64) -> i64 {
+    let mixed = hour.wrapping_mul(6_364_136_223_846_793_005).rotate_right(29);
+    mixed.wrapping_mul(2_654_435_769).rotate_right(17).rem_euclid(sides.max(1))
+}

@@ -1,0 +1,238 @@
+//! Where keys were used from, and which of those places nobody has been told of.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+
+use super::pool::values::{ROWS, Value, statement};
+use super::schema::{key_addresses, key_usage};
+use super::{Conn, Tx};
+use crate::domain::id::KeyId;
+use crate::domain::usage::{Address, Seen, Taken};
+use crate::error::Error;
+
+/// Addresses kept for one key; beyond it those go that have been silent for longest.
+const MOST: i64 = 1_000;
+
+/// Addresses nobody was told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// How many there are.
+    pub total: i64,
+    /// The newest of them.
+    pub newest: Vec<Address>,
+}
+
+#[derive(diesel::QueryableByName)]
+struct Written {
+    #[diesel(sql_type = Text)]
+    key_id: KeyId,
+    #[diesel(sql_type = Text)]
+    ip: String,
+    #[diesel(sql_type = BigInt)]
+    calls: i64,
+}
+
+/// Adds calls to the addresses they came from; gives the addresses that are new to their key.
+/// The rows of the keys in `key_usage` must be this transaction's already.
+pub(super) fn add(
+    tx: &mut Tx<'_>,
+    batch: &[(KeyId, Taken)],
+) -> Result<Vec<(KeyId, IpAddr)>, Error> {
+    let mut sums: BTreeMap<(&str, IpAddr), Seen> = BTreeMap::new();
+    for (key, taken) in batch {
+        for seen in &taken.addresses {
+            let none = Seen { calls: 0, denied: 0, ..*seen };
+            let sum = sums.entry((key.as_str(), seen.ip)).or_insert(none);
+            sum.first = sum.first.min(seen.first);
+            sum.last = sum.last.max(seen.last);
+            sum.calls = sum.calls.saturating_add(seen.calls);
+            sum.denied = sum.denied.saturating_add(seen.denied);
+        }
+    }
+    let named: Vec<_> =
+        sums.iter().map(|((key, ip), seen)| (*key, *seen, ip.to_string())).collect();
+    let mut new = Vec::new();
+    for chunk in named.chunks(ROWS) {
+        new.extend(add_rows(tx, chunk)?);
+    }
+    note_news(tx, &new)?;
+    Ok(new)
+}
+
+fn add_rows(
+    tx: &mut Tx<'_>,
+    chunk: &[(&str, Seen, String)],
+) -> Result<Vec<(KeyId, IpAddr)>, Error> {
+    let mut rows = Vec::with_capacity(chunk.len());
+    for (key, seen, ip) in chunk {
+        rows.push([
+            Value::Text(Some(key)),
+            Value::Text(Some(ip)),
+            Value::Time(Some(seen.first.naive_utc())),
+            Value::Time(Some(seen.last.naive_utc())),
+            Value::Number(seen.calls),
+            Value::Number(seen.denied),
+        ]);
+    }
+    let before =
+        "INSERT INTO key_addresses (key_id, ip, first_seen_at, last_seen_at, calls, denied)";
+    let after = "ON CONFLICT (key_id, ip) DO UPDATE SET \
+                 calls = key_addresses.calls + excluded.calls, \
+                 denied = key_addresses.denied + excluded.denied, \
+                 last_seen_at = CASE WHEN key_addresses.last_seen_at > excluded.last_seen_at \
+                 THEN key_addresses.last_seen_at ELSE excluded.last_seen_at END \
+                 RETURNING key_id, ip, calls";
+    let written: Vec<Written> = statement(tx.conn, before, &rows, after).load(tx.conn)?;
+    let sent: BTreeMap<(&str, &str), Seen> =
+        chunk.iter().map(|(key, seen, ip)| ((*key, ip.as_str()), *seen)).collect();
+    // A row that was there before had calls of its own.
+    let new = written.into_iter().filter_map(|row| {
+        let seen = *sent.get(&(row.key_id.as_str(), row.ip.as_str()))?;
+        (seen.calls == row.calls).then_some((row.key_id, seen.ip))
+    });
+    Ok(new.collect())
+}
+
+/// Counts the new addresses of each key, and drops what is too much.
+fn note_news(tx: &mut Tx<'_>, new: &[(KeyId, IpAddr)]) -> Result<(), Error> {
+    let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
+    for (key, _) in new {
+        let count = counts.entry(key.as_str()).or_default();
+        *count = count.saturating_add(1);
+    }
+    let rows: Vec<_> = counts
+        .iter()
+        .map(|(key, count)| {
+            let zero = || Value::Number(0);
+            [Value::Text(Some(key)), zero(), zero(), Value::Number(*count)]
+        })
+        .collect();
+    for chunk in rows.chunks(ROWS) {
+        let before = "INSERT INTO key_usage (key_id, allowed, denied, new_addresses)";
+        let after = "ON CONFLICT (key_id) DO UPDATE SET \
+                     new_addresses = key_usage.new_addresses + excluded.new_addresses";
+        statement(tx.conn, before, chunk, after).execute(tx.conn)?;
+    }
+    let keys: Vec<&str> = counts.into_keys().collect();
+    keys.chunks(ROWS).try_for_each(|keys| drop_silent(tx, keys))
+}
+
+/// Drops the addresses beyond the most that a key may have.
+fn drop_silent(tx: &mut Tx<'_>, keys: &[&str]) -> Result<(), Error> {
+    let full: Vec<KeyId> = key_addresses::table
+        .filter(key_addresses::key_id.eq_any(keys))
+        .group_by(key_addresses::key_id)
+        .having(diesel::dsl::count_star().gt(MOST))
+        .select(key_addresses::key_id)
+        .load(tx.conn)?;
+    for key in full {
+        let silent: Vec<String> = key_addresses::table
+            .filter(key_addresses::key_id.eq(&key))
+            .order((key_addresses::last_seen_at.desc(), key_addresses::ip))
+            // SQLite knows no offset without a limit.
+            .limit(i64::MAX)
+            .offset(MOST)
+            .select(key_addresses::ip)
+            .load(tx.conn)?;
+        for ips in silent.chunks(ROWS) {
+            let rows = key_addresses::table
+                .filter(key_addresses::key_id.eq(&key))
+                .filter(key_addresses::ip.eq_any(ips));
+            diesel::delete(rows).execute(tx.conn)?;
+        }
+    }
+    Ok(())
+}
+
+/// The addresses of a key, newest first.
+pub fn list(conn: &mut Conn, key: &KeyId, limit: i64) -> Result<Vec<Address>, Error> {
+    let rows = key_addresses::table
+        .filter(key_addresses::key_id.eq(key))
+        .order((key_addresses::first_seen_at.desc(), key_addresses::ip))
+        .limit(limit)
+        .select(Row::as_select())
+        .load::<Row>(conn)?;
+    Ok(rows.into_iter().map(Address::from).collect())
+}
+
+/// How many addresses of a key are kept.
+pub fn count(conn: &mut Conn, key: &KeyId) -> Result<i64, Error> {
+    Ok(key_addresses::table.filter(key_addresses::key_id.eq(key)).count().get_result(conn)?)
+}
+
+/// Keys with addresses nobody was told of, about which nobody was told anything since `since`.
+pub fn list_with_news(
+    conn: &mut Conn,
+    since: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<KeyId>, Error> {
+    let quiet = key_usage::addresses_mailed_at
+        .is_null()
+        .or(key_usage::addresses_mailed_at.le(since.naive_utc()).assume_not_null());
+    Ok(key_usage::table
+        .filter(key_usage::new_addresses.gt(0))
+        .filter(quiet)
+        .order(key_usage::key_id)
+        .limit(limit)
+        .select(key_usage::key_id)
+        .load(conn)?)
+}
+
+/// Takes the news of a key, so that nobody else tells of them; nothing if another node was faster.
+pub fn take_news(
+    tx: &mut Tx<'_>,
+    key: &KeyId,
+    since: DateTime<Utc>,
+    listed: i64,
+) -> Result<Option<News>, Error> {
+    let quiet = key_usage::addresses_mailed_at
+        .is_null()
+        .or(key_usage::addresses_mailed_at.le(since.naive_utc()).assume_not_null());
+    let total: Option<i64> = diesel::update(key_usage::table.find(key))
+        .filter(key_usage::new_addresses.gt(0))
+        .filter(quiet)
+        .set(key_usage::addresses_mailed_at.eq(tx.now.naive_utc()))
+        .returning(key_usage::new_addresses)
+        .get_result(tx.conn)
+        .optional()?;
+    let Some(total) = total else { return Ok(None) };
+    diesel::update(key_usage::table.find(key))
+        .set(key_usage::new_addresses.eq(0_i64))
+        .execute(tx.conn)?;
+    let untold = key_addresses::table
+        .filter(key_addresses::key_id.eq(key))
+        .filter(key_addresses::mailed_at.is_null());
+    let newest = untold
+        .order((key_addresses::first_seen_at.desc(), key_addresses::ip))
+        .limit(listed)
+        .select(Row::as_select())
+        .load::<Row>(tx.conn)?;
+    diesel::update(untold).set(key_addresses::mailed_at.eq(tx.now.naive_utc())).execute(tx.conn)?;
+    Ok(Some(News { total, newest: newest.into_iter().map(Address::from).collect() }))
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = key_addresses)]
+struct Row {
+    ip: String,
+    first_seen_at: NaiveDateTime,
+    last_seen_at: NaiveDateTime,
+    calls: i64,
+    denied: i64,
+}
+
+impl From<Row> for Address {
+    fn from(row: Row) -> Self {
+        Self {
+            ip: row.ip,
+            first_seen_at: row.first_seen_at.and_utc(),
+            last_seen_at: row.last_seen_at.and_utc(),
+            calls: row.calls,
+            denied: row.denied,
+        }
+    }
+}
