@@ -295,17 +295,27 @@ fn grant_facts(tx: &Tx<'_>, grant: &Grant, currency: Currency) -> Vec<(&'static 
     };
     let life =
         grant.expires_in_days.map_or_else(|| "never".to_owned(), |days| format!("{days} days"));
-    let api = catalogue.find(&grant.api).map_or_else(|| grant.api.clone(), |api| api.name.clone());
-    vec![
-        ("Key", grant.label.clone()),
-        ("API", api),
-        ("Environment", grant.environment.as_str().to_owned()),
-        ("Permissions", names.join(", ")),
-        ("Most per operation", limit(grant.max_transaction)),
-        ("Most per day", limit(grant.max_daily)),
-        ("Allowed addresses", addresses),
-        ("Expires after", life),
-    ]
+    let entry = catalogue.find(&grant.api);
+    let api = entry.map_or_else(|| grant.api.clone(), |api| api.name.clone());
+    let mut facts = vec![("Key", grant.label.clone()), ("API", api)];
+    facts.extend(grant.system.clone().map(|system| ("System", system)));
+    facts.push(("Environment", grant.environment.as_str().to_owned()));
+    facts.extend(entry.and_then(|api| {
+        let access = api.access_type(grant.access_type.as_deref()?)?;
+        Some(("Access type", access.name.clone()))
+    }));
+    facts.push(("Permissions", names.join(", ")));
+    for (slug, values) in &grant.restrictions {
+        let name = entry.and_then(|api| api.restriction(slug)).map_or(slug, |list| &list.name);
+        let values = values.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        facts.push(("Restricted to", format!("{name}: {values}")));
+    }
+    if entry.is_none_or(|api| api.money_limits) {
+        facts.push(("Most per operation", limit(grant.max_transaction)));
+        facts.push(("Most per day", limit(grant.max_daily)));
+    }
+    facts.extend([("Allowed addresses", addresses), ("Expires after", life)]);
+    facts
 }
 
 fn request_link(tx: &Tx<'_>, request: &Request) -> String {

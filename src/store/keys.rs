@@ -34,6 +34,26 @@ pub enum Listed {
     Revoked,
 }
 
+/// Which keys of an organisation a list shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter<'a> {
+    /// By where they stand.
+    pub which: Listed,
+    /// The moment that decides what has expired.
+    pub now: DateTime<Utc>,
+    /// Only those that open this API.
+    pub api: Option<&'a str>,
+    /// Only those of this access type.
+    pub access_type: Option<&'a str>,
+}
+
+impl Filter<'_> {
+    /// All that stand there now.
+    pub fn of(which: Listed, now: DateTime<Utc>) -> Self {
+        Self { which, now, api: None, access_type: None }
+    }
+}
+
 /// The key with this id, if it belongs to the organisation.
 pub fn get(conn: &mut Conn, organisation: &OrganisationId, id: &KeyId) -> Result<Key, Error> {
     keys::table
@@ -76,10 +96,10 @@ pub fn find_of_request(conn: &mut Conn, request: &RequestId) -> Result<Option<Ke
 pub fn list(
     conn: &mut Conn,
     organisation: &OrganisationId,
-    (which, now): (Listed, DateTime<Utc>),
+    filter: Filter<'_>,
     (offset, limit): (i64, i64),
 ) -> Result<Vec<Key>, Error> {
-    let rows = listed(organisation, which, now)
+    let rows = listed(organisation, filter)
         .order((keys::created_at.desc(), keys::id.desc()))
         .offset(offset)
         .limit(limit)
@@ -95,7 +115,7 @@ pub fn list_to_reveal(
     maker: &MemberId,
     now: DateTime<Utc>,
 ) -> Result<Vec<Key>, Error> {
-    let rows = listed(organisation, Listed::Live, now)
+    let rows = listed(organisation, Filter::of(Listed::Live, now))
         .filter(keys::maker_id.eq(maker.clone()))
         .filter(keys::state.eq("approved"))
         .order((keys::created_at, keys::id))
@@ -112,7 +132,7 @@ pub fn list_expiring(
     now: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> Result<Vec<Key>, Error> {
-    let rows = listed(organisation, Listed::Live, now)
+    let rows = listed(organisation, Filter::of(Listed::Live, now))
         .filter(keys::expires_at.lt(until.naive_utc()))
         .order((keys::expires_at, keys::id))
         .limit(20)
@@ -130,7 +150,7 @@ pub fn list_never_used(
 ) -> Result<Vec<Key>, Error> {
     let used =
         key_usage::table.filter(key_usage::last_used_at.is_not_null()).select(key_usage::key_id);
-    let rows = listed(organisation, Listed::Live, now)
+    let rows = listed(organisation, Filter::of(Listed::Live, now))
         .filter(keys::state.eq("active"))
         .filter(keys::created_at.lt(since.naive_utc()))
         .filter(keys::id.ne_all(used))
@@ -145,18 +165,23 @@ pub fn list_never_used(
 pub fn count(
     conn: &mut Conn,
     organisation: &OrganisationId,
-    which: Listed,
-    now: DateTime<Utc>,
+    filter: Filter<'_>,
 ) -> Result<i64, Error> {
-    Ok(listed(organisation, which, now).count().get_result(conn)?)
+    Ok(listed(organisation, filter).count().get_result(conn)?)
 }
 
 type Boxed = keys::BoxedQuery<'static, super::pool::MultiBackend>;
 
-fn listed(organisation: &OrganisationId, which: Listed, now: DateTime<Utc>) -> Boxed {
-    let now = now.naive_utc();
-    let query = keys::table.filter(keys::organisation_id.eq(organisation.clone())).into_boxed();
-    match which {
+fn listed(organisation: &OrganisationId, filter: Filter<'_>) -> Boxed {
+    let now = filter.now.naive_utc();
+    let mut query = keys::table.filter(keys::organisation_id.eq(organisation.clone())).into_boxed();
+    if let Some(api) = filter.api {
+        query = query.filter(keys::api.eq(api.to_owned()));
+    }
+    if let Some(access_type) = filter.access_type {
+        query = query.filter(keys::access_type.eq(access_type.to_owned()));
+    }
+    match filter.which {
         Listed::Live => query
             .filter(keys::state.ne("revoked"))
             .filter(keys::expires_at.is_null().or(keys::expires_at.gt(now).assume_not_null())),

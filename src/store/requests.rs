@@ -32,6 +32,8 @@ pub struct Filter<'a> {
     pub states: &'a [RequestState],
     /// Only this kind.
     pub kind: Option<&'a str>,
+    /// Only keys for this API.
+    pub api: Option<&'a str>,
     /// Newest first instead of oldest first.
     pub newest_first: bool,
     /// Leave out so many.
@@ -97,6 +99,11 @@ fn matching<'a>(organisation: &OrganisationId, filter: Filter<'a>) -> Boxed<'a> 
     }
     if let Some(kind) = filter.kind {
         query = query.filter(requests::kind.eq(kind));
+    }
+    if let Some(api) = filter.api {
+        // Quotes within values are escaped in JSON, so this can only be the field itself.
+        let field = format!("%\"api\":\"{}\"%", api.replace('_', "!_"));
+        query = query.filter(requests::payload.like(field).escape('!'));
     }
     query
 }

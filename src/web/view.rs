@@ -1,10 +1,11 @@
 //! How domain things look on pages: badges, and a grant in words.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::catalogue::Catalogue;
+use crate::domain::catalogue::{Api, Catalogue};
 use crate::domain::id::MemberId;
 use crate::domain::key::{Grant, Key, KeyStatus, Secret};
 use crate::domain::money::{Currency, Money};
@@ -69,19 +70,52 @@ impl From<RequestState> for Badge {
 
 /// One permission as a tag.
 pub(super) struct PermissionTag {
+    slug: String,
     pub(super) name: String,
     pub(super) moves_money: bool,
+}
+
+/// A restriction of the API and what a grant leaves of it.
+pub(super) struct RestrictionView {
+    pub(super) name: String,
+    /// Empty means all.
+    pub(super) values: Vec<String>,
+}
+
+/// A call as the catalogue publishes it.
+pub(super) struct Endpoint<'a> {
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
+    pub(super) permission: &'a str,
+}
+
+/// The calls of an API that the allowed permissions open.
+pub(super) fn endpoints(api: &Api, allowed: impl Fn(&str) -> bool) -> Vec<Endpoint<'_>> {
+    let open = api.routes.iter().filter(|route| allowed(&route.permission));
+    let shown = open.map(|route| Endpoint {
+        method: &route.method,
+        path: &route.path,
+        permission: api.permission(&route.permission).map_or("", |found| &found.name),
+    });
+    shown.collect()
 }
 
 /// A grant in words, for lists, the review page and the key page.
 pub(super) struct GrantView {
     pub(super) label: String,
     pub(super) api: String,
+    /// Its entry, unless the catalogue has dropped it since.
+    entry: Option<Arc<Api>>,
+    pub(super) system_label: String,
     pub(super) system: Option<String>,
     pub(super) environment: &'static str,
     pub(super) contact: Option<String>,
+    pub(super) access_type: Option<String>,
     pub(super) permissions: Vec<PermissionTag>,
+    pub(super) restrictions: Vec<RestrictionView>,
     pub(super) moves_money: bool,
+    /// Whether limits on money mean anything for it.
+    pub(super) money_limits: bool,
     /// With the currency; none means no limit.
     pub(super) per_transaction: Option<String>,
     pub(super) per_day: Option<String>,
@@ -100,6 +134,7 @@ impl GrantView {
         let tag = |slug: &String| {
             let known = api.and_then(|api| api.permission(slug));
             PermissionTag {
+                slug: slug.clone(),
                 name: known.map_or_else(|| slug.clone(), |permission| permission.name.clone()),
                 moves_money: known.is_some_and(|permission| permission.moves_money),
             }
@@ -119,9 +154,19 @@ impl GrantView {
         Self {
             label: grant.label.clone(),
             api: api.map_or_else(|| grant.api.clone(), |api| api.name.clone()),
+            entry: api.cloned(),
+            system_label: api
+                .and_then(|api| api.system.as_ref())
+                .map_or_else(|| "System".to_owned(), |field| field.label.clone()),
             system: grant.system.clone(),
             environment: grant.environment.as_str(),
             contact: grant.contact_email.as_ref().map(ToString::to_string),
+            access_type: grant.access_type.as_ref().map(|slug| {
+                let known = api.and_then(|api| api.access_type(slug));
+                known.map_or_else(|| slug.clone(), |access| access.name.clone())
+            }),
+            restrictions: restrictions(grant, api),
+            money_limits: api.is_none_or(|api| api.money_limits),
             moves_money: permissions.iter().any(|tag| tag.moves_money),
             permissions,
             per_transaction: money(grant.max_transaction),
@@ -134,6 +179,12 @@ impl GrantView {
         }
     }
 
+    /// The calls of the catalogue that it opens.
+    pub(super) fn endpoints(&self) -> Vec<Endpoint<'_>> {
+        let allowed = |slug: &str| self.permissions.iter().any(|tag| tag.slug == slug);
+        self.entry.as_ref().map_or_else(Vec::new, |api| endpoints(api, allowed))
+    }
+
     /// Where it is used: `Gateway, production`.
     pub(super) fn place(&self) -> String {
         match &self.system {
@@ -141,6 +192,24 @@ impl GrantView {
             None => self.environment.to_owned(),
         }
     }
+}
+
+/// Every restriction of the API, and those of the grant that the catalogue has dropped since.
+fn restrictions(grant: &Grant, api: Option<&Arc<Api>>) -> Vec<RestrictionView> {
+    let lists = api.map_or(&[][..], |api| &api.restrictions);
+    let known = lists.iter().map(|list| {
+        let chosen = grant.restrictions.get(&list.slug).into_iter().flatten();
+        let name =
+            |slug: &String| list.value(slug).map_or_else(|| slug.clone(), |v| v.name.clone());
+        RestrictionView { name: list.name.clone(), values: chosen.map(name).collect() }
+    });
+    let is_known = |slug: &String| lists.iter().any(|list| list.slug == *slug);
+    let dropped = grant.restrictions.iter().filter(|(slug, _)| !is_known(slug));
+    let dropped = dropped.map(|(slug, values)| RestrictionView {
+        name: slug.clone(),
+        values: values.iter().cloned().collect(),
+    });
+    known.chain(dropped).collect()
 }
 
 /// A key as a row of a list and the head of its page.

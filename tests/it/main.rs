@@ -14,6 +14,7 @@
 mod access;
 mod audit;
 mod browser_safety;
+mod catalogue;
 mod cli;
 mod crash;
 mod keys;

@@ -1,5 +1,8 @@
 //! Routes: which permission a call needs, told by its method, path and query.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};

@@ -5,8 +5,9 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Query};
 use askama::Template;
 
-use super::{Tab, people};
+use super::{ListQuery, Tab, people};
 use crate::actions;
+use crate::domain::catalogue::Credential;
 use crate::domain::id::KeyId;
 use crate::domain::key::{Key, KeyStatus, Secret};
 use crate::domain::policy;
@@ -86,20 +87,15 @@ impl ShowPage {
     }
 }
 
-#[derive(serde::Deserialize)]
-pub(in crate::web) struct PageQuery {
-    page: Option<i64>,
-}
-
 /// `GET /settings/api-keys/{tab}` and `GET /settings/api-keys/{key}`: the words of the tabs are no ids.
 pub(in crate::web) async fn show_or_list(
     state: Data<State>,
     me: SignedIn,
     segment: Path<String>,
-    query: Query<PageQuery>,
+    query: Query<ListQuery>,
 ) -> Result<HttpResponse, PageError> {
     if let Some(tab) = Tab::find(&segment) {
-        return super::list(&state, me, tab, query.page).await;
+        return super::list(&state, me, tab, query.into_inner()).await;
     }
     let (id, flash) = (parse(&segment)?, me.flash);
     let page = load(&state, me, id, |_| ()).await?;
@@ -116,10 +112,16 @@ pub(in crate::web) async fn reveal(
     let (id, me) = (parse(&id)?, post.me.actor.clone());
     let key = id.clone();
     let (key, secret) = state.db.write(move |tx| actions::keys::reveal(tx, &me, &key)).await?;
-    let try_it = try_it(&state.db.site().public_url, &key);
-    let page =
-        load(&state, post.me, id, move |page| page.revealed = Some(Revealed { secret, try_it }))
-            .await?;
+    let site = state.db.site();
+    let api = site.catalogue.find(&key.grant.api).cloned();
+    let url = site.public_url.clone();
+    let show = move |page: &mut ShowPage| {
+        let credential = api.as_ref().and_then(|api| api.credentials.first());
+        let account = page.frame.organisation.account_name();
+        let try_it = try_it(&url, &key, credential.map(|credential| (credential, account)));
+        page.revealed = Some(Revealed { secret, try_it });
+    };
+    let page = load(&state, post.me, id, show).await?;
     Ok(html(StatusCode::OK, &page))
 }
 
@@ -218,12 +220,18 @@ fn parse(id: &str) -> Result<KeyId, Error> {
 }
 
 /// A call that shows whether the key works; the key itself is not part of it.
-fn try_it(public_url: &str, key: &Key) -> String {
+fn try_it(public_url: &str, key: &Key, credential: Option<(&Credential, String)>) -> String {
     let reads_balance = key.grant.api == "wallet" && key.grant.permissions.contains("read_balance");
     let path = if reads_balance {
         format!("distributors/{}/balance", key.organisation_id)
     } else {
         "keys/self".to_owned()
     };
-    format!("curl -H \"Authorization: Bearer $API_KEY\" \\\n  {public_url}/api/v1/{path}")
+    let headers = credential.map_or_else(String::new, |(credential, account)| {
+        let scheme = credential.scheme.as_ref().map(|scheme| format!("{scheme} "));
+        let key = format!("-H \"{}: {}$API_KEY\" ", credential.header, scheme.unwrap_or_default());
+        let partner = credential.partner_header.as_ref();
+        key + &partner.map(|name| format!("-H \"{name}: {account}\" ")).unwrap_or_default()
+    });
+    format!("curl {headers}\\\n  {public_url}/api/v1/{path}")
 }
