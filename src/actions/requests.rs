@@ -76,7 +76,9 @@ fn submit_payload(
     if i32::try_from(checkers.len()).is_ok_and(|found| found < needed) {
         return Err(Refusal::NobodyCanApprove(people(needed)).into());
     }
-    keys::keep_caps(tx, me.organisation(), &grant)?;
+    if let Payload::IssueKey(grant) = &payload {
+        keys::keep_caps(tx, me.organisation(), grant)?;
+    }
     let request = Request {
         id: RequestId::new(tx.new_id()),
         organisation_id: organisation.id.clone(),
