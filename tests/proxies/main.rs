@@ -11,6 +11,7 @@
 )]
 
 mod failures;
+mod journeys;
 mod shapes;
 mod spoofing;
 mod stage;

@@ -61,9 +61,9 @@ async fn answer(req: HttpRequest, body: Bytes, calls: Data<AtomicUsize>) -> Http
 }
 
 const CUSTOMER: [(&str, &str); 3] =
-    [("email", "ada@example.org"), ("first_name", "Ada"), ("country", "NG")];
+    [("Age", "36"), ("Country", "NG"), ("Email", "ada@example.org")];
 const MESSAGES: [(&str, &str); 3] =
-    [("email", "Dear Ada"), ("sms", "Hi Ada"), ("push", "Ada, look")];
+    [("email", "Dear Ada"), ("sms", "Hi Ada"), ("whatsapp", "Ada, look")];
 
 /// The pairs a list of the restrictions names; all of them if there is no such list.
 fn only(restrictions: &str, list: &str, all: &[(&str, &str)]) -> Value {
