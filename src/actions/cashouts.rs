@@ -73,13 +73,14 @@ pub struct Report {
     pub origin: Origin,
 }
 
-/// Notes that the cash was handed over. The amount counts in the limits of the key, as if it moved.
-pub fn process(tx: &mut Tx<'_>, report: &Report) -> Result<Result<(), NotSpent>, Error> {
+/// Notes that the cash was handed over, and gives its amount: it counts in the limits of the key.
+pub fn process(tx: &mut Tx<'_>, report: &Report) -> Result<Result<i64, NotSpent>, Error> {
     let spender = Spender::open(tx, std::iter::once(&report.key_id))?;
     let attempts: Vec<_> = report.attempt.iter().collect();
     let known = idempotency::find_all(tx, &attempts)?;
     match report.attempt.as_ref().and_then(|attempt| known.get(attempt)) {
-        Some(Known::Answered(_)) => return Ok(Ok(())),
+        // It was counted the first time.
+        Some(Known::Answered(_)) => return Ok(Ok(0)),
         Some(Known::Reused) => return Ok(Err(NotSpent::Reused)),
         None => (),
     }
@@ -114,5 +115,5 @@ pub fn process(tx: &mut Tx<'_>, report: &Report) -> Result<Result<(), NotSpent>,
     if let Some(attempt) = &report.attempt {
         idempotency::insert_all(tx, &[(attempt, report.cashout_id.to_string())])?;
     }
-    Ok(Ok(()))
+    Ok(Ok(cashout.amount))
 }

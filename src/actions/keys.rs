@@ -6,7 +6,7 @@ use super::{current, letters};
 use crate::domain::audit::{Event, Who};
 use crate::domain::id::{KeyId, OrganisationId, SecretId};
 use crate::domain::key::{Grant, Key, KeyState, Secret};
-use crate::domain::member::Actor;
+use crate::domain::member::{Actor, Origin};
 use crate::domain::policy;
 use crate::domain::refusal::Refusal;
 use crate::domain::request::Request;
@@ -138,6 +138,29 @@ pub fn revoke(
     secrets::end_all(tx, id)?;
     tx.audit(event(me, "key.revoked", &key, json!({ "reason": reason })));
     letters::key_revoked(tx, &key, &me.member.name, reason)?;
+    keys::announce(tx, key)
+}
+
+/// Ends a key for good because its bearer says so.
+pub fn revoke_self(
+    tx: &mut Tx<'_>,
+    organisation: &OrganisationId,
+    id: &KeyId,
+    origin: &Origin,
+) -> Result<(), Error> {
+    let key = keys::lock(tx, organisation, id)?;
+    let reason = "Revoked by its bearer through the API.";
+    let key = key.revoke(None, reason.to_owned(), tx.now)?;
+    keys::update(tx, &key)?;
+    secrets::end_all(tx, id)?;
+    tx.audit(Event {
+        organisation_id: Some(organisation.clone()),
+        who: Who::Key(id.clone(), key.grant.label.clone(), origin.clone()),
+        action: "key.revoked",
+        subject_id: Some(id.to_string()),
+        detail: json!({ "reason": reason }),
+    });
+    letters::key_revoked(tx, &key, "Its bearer", reason)?;
     keys::announce(tx, key)
 }
 

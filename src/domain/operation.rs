@@ -1,6 +1,7 @@
 //! Operations: movements that were asked for, and where each stands.
 
 use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
 
 use super::id::{KeyId, OrganisationId, RequestId, TransferId, WalletId};
 use super::movement::OperationKind;
@@ -101,4 +102,13 @@ pub struct Transfer {
     pub id: TransferId,
     /// Its place in the ledger.
     pub sequence: i64,
+}
+
+impl Transfer {
+    /// A fingerprint of the entry, which anybody who has it can compute: SHA-256 over its id, place,
+    /// operation and amount.
+    pub fn fingerprint(&self, operation: &Operation) -> String {
+        let entry = format!("{}|{}|{}|{}", self.id, self.sequence, operation.id, operation.amount);
+        super::audit::hex(&Sha256::digest(entry))
+    }
 }

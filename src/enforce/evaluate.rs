@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::key::{Key, KeyStatus};
+use super::rule::{Restrictions, Rule};
+use crate::domain::denial::Denial;
+use crate::domain::key::KeyStatus;
 
 /// What is asked of a key.
 #[derive(Clone, Copy, Debug)]
@@ -19,67 +21,101 @@ pub struct Call<'a> {
     pub permission: Option<&'a str>,
     /// The organisation the call names, if it names one, as it stands in the URL.
     pub organisation: Option<&'a str>,
+    /// The restricted values it asks for.
+    pub restrictions: Option<&'a Restrictions>,
+    /// What it would move, in minor units.
+    pub amount: Option<i64>,
 }
 
-/// Why a call is denied; the first reason in the order of the checks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denial {
-    /// Not revealed, suspended, expired or revoked: to the outside, no key at all.
-    NotLive,
-    /// From an address that is not on the key's list.
-    IpNotAllowed,
-    /// Without the permission it takes.
-    InsufficientPermission,
-    /// For another organisation than the key's.
-    DistributorMismatch,
-}
-
-impl Denial {
-    /// The stable code of the API.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::NotLive => "unauthorized",
-            Self::IpNotAllowed => "ip_not_allowed",
-            Self::InsufficientPermission => "insufficient_permission",
-            Self::DistributorMismatch => "distributor_mismatch",
-        }
-    }
-
-    /// A sentence for the person who reads the answer.
-    pub fn message(self) -> &'static str {
-        match self {
-            Self::NotLive => "Invalid or missing API key",
-            Self::IpNotAllowed => "This API key may not be used from your IP address",
-            Self::InsufficientPermission => {
-                "This API key does not have the permission this call needs"
-            }
-            Self::DistributorMismatch => "This API key belongs to another distributor",
+impl Call<'_> {
+    /// A call that asks for nothing in particular.
+    pub fn at(now: DateTime<Utc>, ip: Option<IpAddr>) -> Self {
+        Self {
+            now,
+            ip,
+            api: None,
+            permission: None,
+            organisation: None,
+            restrictions: None,
+            amount: None,
         }
     }
 }
 
-/// One check: what it denies with, and whether the call passes it.
-type Check = (Denial, fn(&Key, &Call<'_>) -> bool);
+/// One check: what it denies with, what it is called, and whether a call passes it.
+pub struct Check {
+    /// What a call that does not pass is told.
+    pub denial: Denial,
+    /// The question, for people.
+    pub question: &'static str,
+    passes: fn(&Rule, &Call<'_>) -> bool,
+}
 
 /// Every check, in the order of their answers.
 pub const CHECKS: &[Check] = &[
-    (Denial::NotLive, |key, call| key.status(call.now) == KeyStatus::Active),
-    (Denial::IpNotAllowed, |key, call| match call.ip {
-        Some(ip) => key.grant.allowed_ips.allow(ip),
-        None => key.grant.allowed_ips.is_any(),
-    }),
+    Check {
+        denial: Denial::NotLive,
+        question: "Is the key active?",
+        passes: |rule, call| rule.status(call.now) == KeyStatus::Active,
+    },
+    Check {
+        denial: Denial::IpNotAllowed,
+        question: "Is the address allowed?",
+        passes: |rule, call| match (rule.allowed_ips(), call.ip) {
+            (None, _) => true,
+            (Some(list), Some(ip)) => list.allow(ip),
+            (Some(_), None) => false,
+        },
+    },
     // A permission of another API may have the same name and mean something else.
-    (Denial::InsufficientPermission, |key, call| {
-        call.api.is_none_or(|api| key.grant.api == api)
-            && call.permission.is_none_or(|slug| key.grant.permissions.contains(slug))
-    }),
-    (Denial::DistributorMismatch, |key, call| {
-        call.organisation.is_none_or(|id| id.eq_ignore_ascii_case(key.organisation_id.as_str()))
-    }),
+    Check {
+        denial: Denial::InsufficientPermission,
+        question: "Does it have the permission?",
+        passes: |rule, call| {
+            call.api.is_none_or(|api| rule.api.slug == api)
+                && call.permission.is_none_or(|slug| rule.may(slug))
+        },
+    },
+    Check {
+        denial: Denial::DistributorMismatch,
+        question: "Is it the key's own distributor?",
+        passes: |rule, call| {
+            let own = rule.account.organisation.id.as_str();
+            call.organisation.is_none_or(|id| id.eq_ignore_ascii_case(own))
+        },
+    },
+    Check {
+        denial: Denial::RestrictionDenied,
+        question: "Is it within the key's restrictions?",
+        passes: |rule, call| call.restrictions.is_none_or(|asked| within(rule, asked)),
+    },
+    Check {
+        denial: Denial::TransactionLimitExceeded,
+        question: "Is the amount within the limit per operation?",
+        passes: |rule, call| {
+            call.amount.is_none_or(|amount| rule.max_transaction().is_none_or(|max| amount <= max))
+        },
+    },
 ];
 
+/// True if each value asked for is among the chosen ones; a list from which none was chosen holds all,
+/// a list that the API does not have holds none.
+fn within(rule: &Rule, asked: &Restrictions) -> bool {
+    asked.iter().all(|(list, values)| {
+        match rule.restrictions().and_then(|chosen| chosen.get(list)) {
+            Some(chosen) => values.is_subset(chosen),
+            None => rule.api.restriction(list).is_some(),
+        }
+    })
+}
+
 /// The verdict on a call: allowed, or denied by the first check it does not pass.
-pub fn evaluate(key: &Key, call: &Call<'_>) -> Result<(), Denial> {
-    let failed = CHECKS.iter().find(|(_, passes)| !passes(key, call));
-    failed.map_or(Ok(()), |(denial, _)| Err(*denial))
+pub fn evaluate(rule: &Rule, call: &Call<'_>) -> Result<(), Denial> {
+    let failed = CHECKS.iter().find(|check| !(check.passes)(rule, call));
+    failed.map_or(Ok(()), |check| Err(check.denial))
+}
+
+/// Every check with whether the call passes it, for a page that explains the verdict.
+pub fn explain(rule: &Rule, call: &Call<'_>) -> Vec<(&'static Check, bool)> {
+    CHECKS.iter().map(|check| (check, (check.passes)(rule, call))).collect()
 }

@@ -1,66 +1,153 @@
 //! Every key that can open something, in memory, by the hash of its secret. Authoritative on this node.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::domain::id::{KeyId, SecretId};
+use uuid::Uuid;
+
+use super::account::{Account, Accounts};
+use super::meter::Meter;
+use super::rule::Rule;
+use super::usage::Noted;
+use crate::domain::catalogue::Catalogue;
+use crate::domain::id::{KeyId, OrganisationId, SecretId};
 use crate::domain::key::{Key, KeyState};
 use crate::domain::secret::SecretHash;
 use crate::domain::usage::Taken;
 use crate::error::Error;
 use crate::store::keys::{self, KeySnapshot};
+use crate::store::organisations;
 use crate::store::secrets::LiveSecret;
 use crate::store::{Change, Db, Pulse, usage};
-
-use super::usage::{Noted, Tally};
 
 /// Keys are read in pages of so many at start.
 const PAGE: i64 = 5_000;
 
-/// One secret and the key it opens.
-#[derive(Debug)]
+/// One secret and the key it opens; cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Entry {
-    /// The key.
-    pub key: Arc<Key>,
-    /// The secret.
-    pub secret_id: SecretId,
-    /// The last four characters of the secret.
-    pub last_four: String,
-    /// What is counted for the key.
-    tally: Arc<Mutex<Tally>>,
+    held: Arc<Held>,
+    place: usize,
+}
+
+/// A key and the secrets that open it.
+#[derive(Debug)]
+struct Held {
+    rule: Rule,
+    secrets: Secrets,
+    meter: OnceLock<Arc<Meter>>,
+}
+
+/// Almost every key has one secret; only rotation makes it two for a while.
+#[derive(Debug)]
+enum Secrets {
+    One(Secret),
+    Some(Box<[Secret]>),
+}
+
+#[derive(Debug)]
+struct Secret {
+    hash: SecretHash,
+    id: Uuid,
+    last_four: [u8; 4],
     unsaved: AtomicBool,
 }
 
 impl Entry {
-    /// True until the first call with the secret is written down.
-    pub fn is_unsaved(&self) -> bool {
-        self.unsaved.load(Ordering::Acquire)
+    /// What the key may do.
+    pub fn rule(&self) -> &Rule {
+        &self.held.rule
     }
 
-    /// Counts a call.
-    pub fn note(&self, call: &Noted<'_>) {
-        lock(&self.tally).note(call);
+    /// What is counted for the key.
+    pub fn meter(&self) -> &Arc<Meter> {
+        self.held.meter.get_or_init(Arc::default)
+    }
+
+    /// The secret.
+    pub fn secret_id(&self) -> Option<SecretId> {
+        self.secret().map(|secret| SecretId::new(secret.id))
+    }
+
+    /// The last four characters of the secret.
+    pub fn last_four(&self) -> &str {
+        self.secret().and_then(|s| std::str::from_utf8(&s.last_four).ok()).unwrap_or_default()
+    }
+
+    /// True until the first call with the secret is written down.
+    pub fn is_unsaved(&self) -> bool {
+        self.secret().is_some_and(|secret| secret.unsaved.load(Ordering::Acquire))
     }
 
     /// Notes that the first call is written down.
     pub fn mark_saved(&self) {
-        self.unsaved.store(false, Ordering::Release);
+        if let Some(secret) = self.secret() {
+            secret.unsaved.store(false, Ordering::Release);
+        }
+    }
+
+    fn secret(&self) -> Option<&Secret> {
+        self.held.secrets.as_slice().get(self.place)
     }
 }
 
-/// What the index knows of a key beside its secrets.
-struct Known {
-    version: i32,
-    hashes: Vec<SecretHash>,
-    tally: Arc<Mutex<Tally>>,
+impl Secrets {
+    fn new(live: &[LiveSecret]) -> Self {
+        let mut all: Vec<_> = live.iter().filter_map(Secret::new).collect();
+        match (all.pop(), all.is_empty()) {
+            (Some(one), true) => Self::One(one),
+            (last, _) => Self::Some(all.into_iter().chain(last).collect()),
+        }
+    }
+
+    fn as_slice(&self) -> &[Secret] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Some(all) => all,
+        }
+    }
+}
+
+impl Secret {
+    fn new(live: &LiveSecret) -> Option<Self> {
+        Some(Self {
+            hash: live.hash()?,
+            id: live.id.as_str().parse().ok()?,
+            last_four: live.last_four.as_bytes().try_into().ok()?,
+            unsaved: AtomicBool::new(live.is_unsaved()),
+        })
+    }
+}
+
+/// A hash of a secret is as good as random already: eight bytes of it are enough to spread.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_ne_bytes(*first);
+        }
+    }
+
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// The key index of this node.
-#[derive(Default)]
 pub struct KeyIndex {
-    by_hash: papaya::HashMap<SecretHash, Arc<Entry>>,
-    known: Mutex<HashMap<KeyId, Known>>,
+    by_hash: papaya::HashMap<SecretHash, Arc<Held>, BuildHasherDefault<Spread>>,
+    /// Every key this node has heard of. Whoever changes the index holds it.
+    known: Mutex<HashMap<Uuid, Arc<Held>>>,
+    accounts: Accounts,
+    catalogue: Catalogue,
+    /// Keys that were used since the last flush.
+    used: Mutex<Vec<(Uuid, Arc<Meter>)>>,
     /// Whether other nodes are heard; none where there are no others.
     pulse: OnceLock<Arc<Pulse>>,
 }
@@ -68,24 +155,28 @@ pub struct KeyIndex {
 impl KeyIndex {
     /// An index that holds every key of the database, and is told of each change from now on.
     pub async fn load(db: &Db) -> Result<Arc<Self>, Error> {
-        let index = Arc::new(Self::default());
+        let index = Arc::new(Self {
+            by_hash: papaya::HashMap::default(),
+            known: Mutex::default(),
+            accounts: Accounts::default(),
+            catalogue: db.site().catalogue.clone(),
+            used: Mutex::default(),
+            pulse: OnceLock::new(),
+        });
         let told = Arc::clone(&index);
         // First listen, then read: a change in between arrives twice, and the older one is ignored.
-        db.observe(Arc::new(move |changes| {
-            for change in changes {
-                if let Change::Key(snapshot) = change {
-                    told.apply(*snapshot);
-                }
-            }
-        }))?;
+        db.observe(Arc::new(move |changes| changes.into_iter().for_each(|one| told.apply(one))))?;
         if let Some(pulse) = db.follow().map_err(Error::Internal)? {
             let _ = index.pulse.set(pulse);
         }
-        index.read_all(db).await?;
+        for account in db.read(organisations::list_accounts).await? {
+            index.accounts.apply(account);
+        }
+        index.read_keys(db).await?;
         Ok(index)
     }
 
-    async fn read_all(&self, db: &Db) -> Result<(), Error> {
+    async fn read_keys(&self, db: &Db) -> Result<(), Error> {
         let mut after = None;
         loop {
             let from = after.clone();
@@ -93,14 +184,28 @@ impl KeyIndex {
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.key.id.clone());
             for snapshot in page {
-                self.apply(snapshot);
+                self.apply_key(&snapshot);
             }
         }
     }
 
     /// The entry for a secret.
-    pub fn find(&self, hash: &SecretHash) -> Option<Arc<Entry>> {
-        self.by_hash.pin().get(hash).cloned()
+    pub fn find(&self, hash: &SecretHash) -> Option<Entry> {
+        let held = Arc::clone(self.by_hash.pin().get(hash)?);
+        let place = held.secrets.as_slice().iter().position(|secret| secret.hash == *hash)?;
+        Some(Entry { held, place })
+    }
+
+    /// The organisation with this id.
+    pub fn account(&self, id: &OrganisationId) -> Option<Arc<Account>> {
+        self.accounts.find(id)
+    }
+
+    /// The rule of a key as calls would be measured by it; nothing if its API left the catalogue.
+    pub fn rule(&self, key: &Key) -> Option<Rule> {
+        let account = self.accounts.find(&key.organisation_id)?;
+        let api = self.catalogue.find(&key.grant.api)?;
+        Some(Rule::new(key, account, Arc::clone(api)))
     }
 
     /// False if changes of other nodes may have gone unheard: then nothing is let through.
@@ -118,61 +223,59 @@ impl KeyIndex {
         self.by_hash.is_empty()
     }
 
-    /// Takes a snapshot over unless a newer one was taken before.
-    pub fn apply(&self, snapshot: KeySnapshot) {
-        let KeySnapshot { key, secrets } = snapshot;
-        let key = Arc::new(key);
-        let mut known = lock(&self.known);
-        let before = known.remove(&key.id);
-        if let Some(before) = before {
-            // A revocation is final: it counts even if a restored database numbers it lower.
-            let ends = matches!(key.state, KeyState::Revoked { .. });
-            if before.version >= key.version && !ends {
-                known.insert(key.id.clone(), before);
-                return;
-            }
-            self.swap(&key, secrets, &mut known, before);
-        } else {
-            let fresh = Known { version: 0, hashes: Vec::new(), tally: Arc::default() };
-            self.swap(&key, secrets, &mut known, fresh);
+    /// Takes a change over unless a newer one was taken before.
+    pub fn apply(&self, change: Change) {
+        match change {
+            Change::Account(snapshot) => self.accounts.apply(*snapshot),
+            Change::Key(snapshot) => self.apply_key(&snapshot),
         }
     }
 
-    fn swap(
-        &self,
-        key: &Arc<Key>,
-        secrets: Vec<LiveSecret>,
-        known: &mut HashMap<KeyId, Known>,
-        before: Known,
-    ) {
-        let live = match key.state {
-            KeyState::Active => secrets,
-            KeyState::Approved | KeyState::Suspended | KeyState::Revoked { .. } => Vec::new(),
+    fn apply_key(&self, KeySnapshot { key, secrets }: &KeySnapshot) {
+        let Some(rule) = self.rule(key) else {
+            tracing::warn!(key = %key.id, api = key.grant.api, "a key of an unknown API opens nothing");
+            return;
         };
-        let by_hash = self.by_hash.pin();
-        let hashes: Vec<SecretHash> = live.iter().filter_map(LiveSecret::hash).collect();
-        before.hashes.iter().filter(|hash| !hashes.contains(hash)).for_each(|hash| {
-            by_hash.remove(hash);
-        });
-        for secret in live {
-            let Some(hash) = secret.hash() else { continue };
-            let entry = Entry {
-                key: Arc::clone(key),
-                tally: Arc::clone(&before.tally),
-                unsaved: AtomicBool::new(secret.is_unsaved()),
-                secret_id: secret.id,
-                last_four: secret.last_four,
-            };
-            by_hash.insert(hash, Arc::new(entry));
+        let mut known = lock(&self.known);
+        let before = known.get(&rule.key_id);
+        if before.is_some_and(|held| held.rule.version >= rule.version) {
+            return;
         }
-        let ends = matches!(key.state, KeyState::Revoked { .. });
-        let version = if ends { i32::MAX } else { key.version };
-        known.insert(key.id.clone(), Known { version, hashes, ..before });
+        let live = if key.state == KeyState::Active { secrets.as_slice() } else { &[] };
+        let meter = OnceLock::new();
+        if let Some(shared) = before.and_then(|held| held.meter.get()) {
+            let _ = meter.set(Arc::clone(shared));
+        }
+        let held = Arc::new(Held { rule, secrets: Secrets::new(live), meter });
+        let by_hash = self.by_hash.pin();
+        let now = held.secrets.as_slice();
+        for old in before.iter().flat_map(|held| held.secrets.as_slice()) {
+            if now.iter().all(|secret| secret.hash != old.hash) {
+                by_hash.remove(&old.hash);
+            }
+        }
+        for secret in now {
+            by_hash.insert(secret.hash, Arc::clone(&held));
+        }
+        known.insert(held.rule.key_id, held);
+    }
+
+    /// Counts what became of a call.
+    pub fn note(&self, entry: &Entry, noted: &Noted<'_>) {
+        let meter = entry.meter();
+        if meter.note(noted) {
+            lock(&self.used).push((entry.rule().key_id, Arc::clone(meter)));
+        }
     }
 
     /// Takes what was counted since the last time to the database.
     pub async fn flush_usage(&self, db: &Db) -> Result<usize, Error> {
-        let (tallies, batch) = self.take_usage();
+        let used = std::mem::take(&mut *lock(&self.used));
+        let (meters, batch): (Vec<_>, Vec<(KeyId, Taken)>) = used
+            .into_iter()
+            .filter_map(|(id, meter)| Some((KeyId::new(id), meter.take_usage()?, id, meter)))
+            .map(|(key, taken, id, meter)| ((id, meter), (key, taken)))
+            .unzip();
         if batch.is_empty() {
             return Ok(0);
         }
@@ -180,20 +283,13 @@ impl KeyIndex {
         let writing = Arc::clone(&batch);
         let written = db.write(move |tx| usage::flush(tx, &writing)).await;
         if written.is_err() {
-            for (tally, (_, taken)) in tallies.iter().zip(batch.iter()) {
-                lock(tally).put_back(taken);
+            for ((id, meter), (_, taken)) in meters.into_iter().zip(batch.iter()) {
+                if meter.put_back(taken) {
+                    lock(&self.used).push((id, meter));
+                }
             }
         }
         written.map(|_| batch.len())
-    }
-
-    fn take_usage(&self) -> (Vec<Arc<Mutex<Tally>>>, Vec<(KeyId, Taken)>) {
-        let known = lock(&self.known);
-        let taken = |(id, known): (&KeyId, &Known)| {
-            let taken = lock(&known.tally).take()?;
-            Some((Arc::clone(&known.tally), (id.clone(), taken)))
-        };
-        known.iter().filter_map(taken).unzip()
     }
 }
 

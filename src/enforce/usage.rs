@@ -165,6 +165,11 @@ impl From<Denial> for Outcome {
             Denial::IpNotAllowed => Self::IpNotAllowed,
             Denial::InsufficientPermission => Self::InsufficientPermission,
             Denial::DistributorMismatch => Self::DistributorMismatch,
+            Denial::RestrictionDenied => Self::RestrictionDenied,
+            Denial::TransactionLimitExceeded => Self::TransactionLimitExceeded,
+            Denial::RateLimited(_) => Self::RateLimited,
+            Denial::DailyVolumeExceeded => Self::DailyVolumeExceeded,
+            Denial::InsufficientBalance => Self::InsufficientBalance,
         }
     }
 }

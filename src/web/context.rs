@@ -1,5 +1,8 @@
 //! What is known of the HTTP request being answered, wherever in the answering one is.
 
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header;
 
@@ -28,12 +31,12 @@ impl Context {
             Some("dark") => "dark",
             _ => "",
         };
-        Self {
-            request_id: uuid::Uuid::new_v4().simple().to_string(),
-            theme,
-            came_from: came_from(req),
-            secure,
-        }
+        Self { request_id: new_request_id(), theme, came_from: came_from(req), secure }
+    }
+
+    /// The context of a call by a machine, which has no look.
+    pub(super) fn of_machine(secure: bool) -> Self {
+        Self { request_id: new_request_id(), secure, ..Self::default() }
     }
 
     /// Runs a future inside this context.
@@ -45,6 +48,19 @@ impl Context {
     pub(super) fn current() -> Self {
         CURRENT.try_with(Clone::clone).unwrap_or_default()
     }
+}
+
+/// The id of the request being answered; empty outside of one.
+pub(super) fn request_id() -> String {
+    CURRENT.try_with(|context| context.request_id.clone()).unwrap_or_default()
+}
+
+/// An id that no other request of any node has: no secret, so no fresh randomness is spent on it.
+fn new_request_id() -> String {
+    static NODE: OnceLock<u64> = OnceLock::new();
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let node = NODE.get_or_init(|| uuid::Uuid::new_v4().as_u64_pair().0);
+    format!("{node:016x}{:016x}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The path of the `Referer`, if it names the host that was asked.

@@ -1,21 +1,27 @@
 //! Answers proxies that ask whether a call may pass to the service behind them. Fails closed.
 
 mod asked;
-mod shown;
-
-use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::web::{Data, Query};
+use actix_web::web::{Data, Query, ServiceConfig, resource, to};
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
 use chrono::SecondsFormat;
 
 use super::State;
-use super::api::{self, ApiError};
-use crate::enforce::{Call, Denial, Entry, evaluate};
-use crate::error::Error;
+use super::api::{self, ApiError, Gate, Needs, find_key, refused};
+use crate::domain::catalogue::is_canonical;
+use crate::enforce::{Entry, Rule};
 use asked::{Asked, Proxy};
+
+/// Every endpoint below `/auth`; each takes any method, and never reads a body.
+pub(super) fn routes(cfg: &mut ServiceConfig) {
+    cfg.service(resource("/nginx").route(to(nginx)))
+        .service(resource("/forward").route(to(forward)))
+        .service(resource("/envoy/{path:.*}").route(to(envoy)))
+        .service(resource("/envoy-for/{api}/{path:.*}").route(to(envoy)))
+        .default_service(to(api::unknown));
+}
 
 /// What the proxy's administrator wants of the key, whatever the path.
 #[derive(Default, serde::Deserialize)]
@@ -27,58 +33,56 @@ struct Wanted {
     permission: Option<String>,
 }
 
-/// `/auth/nginx`: `auth_request` knows 200, 401 and 403; anything else becomes a 500 there.
-pub(super) async fn nginx(req: HttpRequest, state: Data<State>) -> HttpResponse {
+/// `auth_request` knows 200, 401 and 403; anything else becomes a 500 there.
+async fn nginx(req: HttpRequest, state: Data<State>) -> HttpResponse {
     for_nginx(answer(Proxy::Nginx, &req, &state).await)
 }
 
-/// `/auth/forward`: Caddy and Traefik hand any refusal on to the client as it is.
-pub(super) async fn forward(req: HttpRequest, state: Data<State>) -> HttpResponse {
+/// Caddy and Traefik hand any refusal on to the client as it is.
+async fn forward(req: HttpRequest, state: Data<State>) -> HttpResponse {
     answer(Proxy::Forward, &req, &state).await
 }
 
-/// `/auth/envoy/{path}` and `/auth/envoy-for/{api}/{path}`: the call as it came, below a prefix.
-pub(super) async fn envoy(req: HttpRequest, state: Data<State>) -> HttpResponse {
+/// The call as it came, below a prefix.
+async fn envoy(req: HttpRequest, state: Data<State>) -> HttpResponse {
     answer(Proxy::Envoy, &req, &state).await
 }
 
 async fn answer(proxy: Proxy, req: &HttpRequest, state: &State) -> HttpResponse {
+    match decide(proxy, req, state).await {
+        Ok(entry) => allowed(entry.rule()),
+        Err(why) => why.error_response(),
+    }
+}
+
+/// The key, if the call that the proxy asks about may pass.
+async fn decide(proxy: Proxy, req: &HttpRequest, state: &State) -> Result<Entry, ApiError> {
     let peer = req.peer_addr().map(|peer| peer.ip().to_canonical());
     let trusted = &state.settings.trusted_proxies;
     if !peer.is_some_and(|peer| trusted.iter().any(|net| net.contains(&peer))) {
         let message = "Only the proxies in TRUSTED_PROXIES may ask here";
-        return api::problem(StatusCode::FORBIDDEN, "forbidden", message);
+        return Err(ApiError::Status(StatusCode::FORBIDDEN, "forbidden", message));
     }
-    match decide(proxy, req, state).await {
-        Ok(entry) => allowed(&entry),
-        Err(e) => e.error_response(),
-    }
-}
-
-async fn decide(proxy: Proxy, req: &HttpRequest, state: &State) -> Result<Arc<Entry>, ApiError> {
-    let asked =
-        Asked::read(proxy, req).map_err(|fault| ApiError::Invalid("invalid_request", fault))?;
+    let asked = Asked::read(proxy, req).map_err(|fault| ApiError::invalid("", fault))?;
     let wanted = wanted(proxy, req)?;
-    if !state.index.is_fresh() {
-        return Err(Error::Busy.into());
-    }
-    let entry = shown::find(req.headers(), state).await?;
-    let grant = &entry.key.grant;
-    let api = state.db.site().catalogue.find(&grant.api).ok_or(ApiError::Unauthorized)?;
+    let entry = find_key(req, state).map_err(|why| refused(req, state, why))?;
+    let api = &entry.rule().api;
     let route = api.find_route(&asked.method, &asked.target);
     let permission = match (&wanted.permission, &route) {
-        (Some(slug), _) => slug.as_str(),
+        (Some(slug), _) if is_canonical(&asked.target) => slug,
         (None, Some(route)) => route.permission,
-        (None, None) => return Err(ApiError::Denied(Denial::InsufficientPermission)),
+        // No key has a permission without a name.
+        (Some(_), _) | (None, None) => "",
     };
-    let call = Call {
-        now: state.db.clock().now(),
-        ip: super::client::ip(req, &state.settings.trusted_proxies),
+    let needs = Needs {
+        // Counted by permission: paths are too many, and the client's to choose.
+        endpoint: api.permission(permission).map_or("unlisted", |known| known.slug.as_str()),
         api: wanted.api.as_deref(),
         permission: Some(permission),
         organisation: None,
+        restrictions: route.as_ref().map(|route| &route.restrictions),
     };
-    evaluate(&entry.key, &call).map_err(ApiError::Denied)?;
+    Gate::with(req, state, entry.clone(), needs)?.take().await?.allow(0);
     Ok(entry)
 }
 
@@ -89,27 +93,25 @@ fn wanted(proxy: Proxy, req: &HttpRequest) -> Result<Wanted, ApiError> {
         return Ok(Wanted { api, permission: None });
     }
     let wanted = Query::<Wanted>::from_query(req.query_string());
-    wanted.map(Query::into_inner).map_err(|_| {
-        ApiError::Invalid("invalid_request", "The proxy may ask for api and permission, once each")
-    })
+    wanted
+        .map(Query::into_inner)
+        .map_err(|_| ApiError::invalid("", "The proxy may ask for api and permission, once each"))
 }
 
 /// The yes, with everything the service may want to know of the key; all of it each time, because
 /// some proxies let a header of the client stand where the answer has none.
-fn allowed(entry: &Entry) -> HttpResponse {
-    let (key, grant) = (&entry.key, &entry.key.grant);
-    let words = |set: &std::collections::BTreeSet<String>, between: &str| {
-        set.iter().map(String::as_str).collect::<Vec<_>>().join(between)
-    };
-    let lists =
-        grant.restrictions.iter().map(|(slug, values)| format!("{slug}={}", words(values, ",")));
-    let expires = key.expires_at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
+fn allowed(rule: &Rule) -> HttpResponse {
+    let lists = rule.restrictions().into_iter().flatten().map(|(slug, values)| {
+        let values: Vec<_> = values.iter().map(String::as_str).collect();
+        format!("{slug}={}", values.join(","))
+    });
+    let expires = rule.expires_at().map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
     HttpResponse::Ok()
-        .insert_header(("x-key-id", key.id.as_str()))
-        .insert_header(("x-key-label", percent_encoded(&grant.label)))
-        .insert_header(("x-key-organisation", key.organisation_id.as_str()))
-        .insert_header(("x-key-api", grant.api.as_str()))
-        .insert_header(("x-key-permissions", words(&grant.permissions, " ")))
+        .insert_header(("x-key-id", rule.key_id.to_string()))
+        .insert_header(("x-key-label", percent_encoded(&rule.label)))
+        .insert_header(("x-key-organisation", rule.account.organisation.id.as_str()))
+        .insert_header(("x-key-api", rule.api.slug.as_str()))
+        .insert_header(("x-key-permissions", rule.permissions().collect::<Vec<_>>().join(" ")))
         .insert_header(("x-key-restrictions", lists.collect::<Vec<_>>().join("; ")))
         .insert_header(("x-key-expires", expires.unwrap_or_default()))
         .insert_header((header::CACHE_CONTROL, "no-store"))

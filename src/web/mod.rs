@@ -32,6 +32,7 @@ use ipnet::IpNet;
 
 use crate::config::Config;
 use crate::enforce::KeyIndex;
+use crate::enforce::strangers::Strangers;
 use crate::error::Error;
 use crate::store::{Db, server_secrets};
 use passwords::Passwords;
@@ -49,6 +50,10 @@ pub struct State {
     /// Hashes passwords, a few at a time.
     pub passwords: Passwords,
     settings: Arc<Settings>,
+    /// Where operations that keys ask for wait to be written.
+    till: api::Till,
+    /// Refused calls, by address.
+    strangers: Arc<Strangers>,
 }
 
 struct Settings {
@@ -58,6 +63,8 @@ struct Settings {
     secure: bool,
     trusted_proxies: Vec<IpNet>,
     cookie_key: CookieKey,
+    /// The headers that keys arrive in.
+    key_headers: api::KeyHeaders,
 }
 
 impl State {
@@ -74,8 +81,10 @@ impl State {
             secure: config.cookie_secure(),
             trusted_proxies: config.trusted_proxies.clone(),
             cookie_key,
+            key_headers: api::KeyHeaders::of(&db.site().catalogue),
         };
-        Ok(Self { db, index, passwords, settings: Arc::new(settings) })
+        let (settings, till) = (Arc::new(settings), api::Till::start(db.clone()));
+        Ok(Self { db, index, passwords, settings, till, strangers: Arc::default() })
     }
 }
 
@@ -87,8 +96,12 @@ pub fn routes(state: State) -> impl FnOnce(&mut ServiceConfig) {
         cfg.app_data(Data::new(state))
             .app_data(PayloadConfig::new(FORM_MAX))
             .app_data(queries)
+            .service(scope("/api").wrap(from_fn(outer::wrap_machine)).configure(api::routes))
             .service(
-                scope("").wrap(from_fn(outer::wrap)).configure(machine_routes).service(
+                scope("/auth").wrap(from_fn(outer::wrap_machine)).configure(forward_auth::routes),
+            )
+            .service(
+                scope("").wrap(from_fn(outer::wrap)).configure(plain_routes).service(
                     scope("")
                         .wrap(from_fn(outer::same_site_only))
                         .wrap(sessions)
@@ -98,8 +111,8 @@ pub fn routes(state: State) -> impl FnOnce(&mut ServiceConfig) {
     }
 }
 
-/// For machines: no session, no cookies.
-fn machine_routes(cfg: &mut ServiceConfig) {
+/// What needs to know nobody.
+fn plain_routes(cfg: &mut ServiceConfig) {
     let wrong_method = || to(error::wrong_method);
     cfg.service(resource("/livez").route(get().to(health::live)).default_service(wrong_method()))
         .service(resource("/readyz").route(get().to(health::ready)).default_service(wrong_method()))
@@ -107,24 +120,6 @@ fn machine_routes(cfg: &mut ServiceConfig) {
             resource("/static/{name}")
                 .route(get().to(assets::file))
                 .default_service(wrong_method()),
-        )
-        .service(resource("/auth/nginx").route(to(forward_auth::nginx)))
-        .service(resource("/auth/forward").route(to(forward_auth::forward)))
-        .service(resource("/auth/envoy/{path:.*}").route(to(forward_auth::envoy)))
-        .service(resource("/auth/envoy-for/{api}/{path:.*}").route(to(forward_auth::envoy)))
-        .service(
-            scope("/api")
-                .service(
-                    resource("/v1/keys/self")
-                        .route(get().to(api::key_self))
-                        .default_service(to(api::wrong_method)),
-                )
-                .service(
-                    resource("/v1/distributors/{id}/balance")
-                        .route(get().to(api::balance))
-                        .default_service(to(api::wrong_method)),
-                )
-                .default_service(to(api::unknown)),
         );
 }
 

@@ -23,7 +23,9 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-
     connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; object-src 'none'; \
     require-trusted-types-for 'script'";
 
-/// Headers of every answer, errors included.
+const YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
+
+/// Headers of every page, errors included.
 const HEADERS: &[(&str, &str)] = &[
     ("content-security-policy", CSP),
     ("x-content-type-options", "nosniff"),
@@ -52,15 +54,11 @@ pub(super) async fn wrap(
         req.head_mut().method = Method::GET;
     }
     let (method, started) = (req.method().clone(), std::time::Instant::now());
-    let for_proxies = req.path().starts_with("/auth/");
-    let for_machines = for_proxies || req.path().starts_with("/api/");
-    // A proxy hands refusals on under a name of its own, which may have no https.
-    let secure = secure && !for_proxies;
     let id = context.request_id.clone();
     let result = context
         .scope(async {
             // Answered here, where the request still has its id.
-            survive(next.call(req)).await.map_err(|e| answer(&e, for_machines))
+            survive(next.call(req)).await.map_err(|e| answer(&e))
         })
         .await;
     match result {
@@ -81,19 +79,52 @@ pub(super) async fn wrap(
     }
 }
 
+/// The layer round the APIs: what [`wrap`] does, as far as it means something to a machine.
+pub(super) async fn wrap_machine(
+    mut req: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, ActixError> {
+    let secure = req.app_data::<Data<State>>().is_some_and(|state| state.settings.secure);
+    // A proxy hands refusals on under a name of its own, which may have no https.
+    let secure = secure && !req.path().starts_with("/auth/");
+    let context = Context::of_machine(secure);
+    if req.method() == Method::HEAD {
+        req.head_mut().method = Method::GET;
+    }
+    let id = context.request_id.clone();
+    let result = context
+        .scope(async { survive(next.call(req)).await.map_err(|e| answer_machine(&e)) })
+        .await;
+    match result {
+        Ok(mut res) => {
+            tracing::debug!(request_id = id, status = res.status().as_u16(), "answered a machine");
+            dress_machine(res.headers_mut(), &id, secure);
+            Ok(res)
+        }
+        Err(mut res) => {
+            dress_machine(res.headers_mut(), &id, secure);
+            Err(InternalError::from_response("answered", res).into())
+        }
+    }
+}
+
+/// The answer to a call that failed: a refusal as it is, anything else as a fault of ours.
+fn answer_machine(e: &ActixError) -> HttpResponse {
+    match e.as_error::<ApiError>() {
+        Some(why) => why.error_response(),
+        None => ApiError::from(Error::internal(e)).error_response(),
+    }
+}
+
 /// The answer to a request that failed outside its handler: a panic, another site, the session store.
-fn answer(e: &ActixError, for_machines: bool) -> HttpResponse {
-    if e.as_error::<PageError>().is_some() && !for_machines {
+fn answer(e: &ActixError) -> HttpResponse {
+    if e.as_error::<PageError>().is_some() {
         return e.error_response();
     }
     // What the session store failed with arrives wrapped; its text says if it was only busy.
     let busy = e.to_string().contains(&Error::Busy.to_string());
     let error = if busy { Error::Busy } else { Error::internal(e) };
-    if for_machines {
-        ApiError::from(error).error_response()
-    } else {
-        PageError::from(error).error_response()
-    }
+    PageError::from(error).error_response()
 }
 
 /// Refuses unsafe requests that a page of another site sent (Fetch Metadata, or Origin where a
@@ -152,11 +183,28 @@ fn dress(headers: &mut HeaderMap, request_id: &str, secure: bool) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
     if secure {
-        let year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, YEAR);
     }
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+}
+
+/// The headers that mean something to whoever calls an API; each call pays for each of them.
+fn dress_machine(headers: &mut HeaderMap, request_id: &str, secure: bool) {
+    let fixed = [
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'")),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, value);
+    }
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    if secure {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, YEAR);
     }
 }
 

@@ -108,7 +108,7 @@ async fn first_node() -> Option<TestApp> {
     if app.database.is_postgres() {
         return Some(app);
     }
-    assert!(app.db.follow_keys().unwrap().is_none());
+    assert!(app.db.follow().unwrap().is_none());
     None
 }
 
@@ -117,7 +117,7 @@ async fn sqlite_has_nobody_to_follow_and_is_always_fresh() {
     let database = Database::sqlite();
     let clock = countersign::clock::Clock::System;
     let db = Db::open(&database.url, clock, Site::load(&Config::for_tests()).unwrap()).unwrap();
-    assert!(db.follow_keys().unwrap().is_none());
+    assert!(db.follow().unwrap().is_none());
     let index: Arc<KeyIndex> = KeyIndex::load(&db).await.unwrap();
     assert!(index.is_fresh() && index.is_empty());
 }

@@ -1,0 +1,160 @@
+//! Collecting what keys ask for, so that many durable writes cost little more than one.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{mpsc, oneshot};
+
+use super::ApiError;
+use crate::actions::operations::{self, Answer, Wish};
+use crate::actions::spending::NotSpent;
+use crate::domain::id::KeyId;
+use crate::error::Error;
+use crate::store::Db;
+use crate::store::idempotency::Attempt;
+
+/// The most wishes in one transaction.
+const BATCH: usize = 256;
+/// Wishes that may wait; more than that and the caller is told to come back.
+const QUEUE: usize = 1024;
+
+struct Job {
+    wish: Wish,
+    answer: oneshot::Sender<Result<Answer, Error>>,
+}
+
+/// Where the wishes of this node wait for the next transaction.
+#[derive(Clone)]
+pub(in crate::web) struct Till {
+    jobs: mpsc::Sender<Job>,
+    /// Attempts that are being worked on, by key and name.
+    in_flight: Arc<Mutex<HashSet<(KeyId, String)>>>,
+}
+
+/// Keeps a second request of the same name out while the first is worked on.
+pub(super) struct Flight {
+    in_flight: Arc<Mutex<HashSet<(KeyId, String)>>>,
+    place: (KeyId, String),
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.place);
+    }
+}
+
+impl Till {
+    /// Starts to write what is handed in; it ends when the last clone is dropped.
+    pub(in crate::web) fn start(db: Db) -> Self {
+        let (jobs, waiting) = mpsc::channel(QUEUE);
+        tokio::spawn(work(db, waiting));
+        Self { jobs, in_flight: Arc::default() }
+    }
+
+    /// Makes an operation of a wish; answers after the commit.
+    pub(super) async fn make(&self, wish: Wish) -> Result<Answer, Error> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.try_send(Job { wish, answer }).map_err(|_| Error::Busy)?;
+        answered.await.map_err(|_| Error::Busy)?
+    }
+
+    /// Notes that an attempt is being worked on.
+    pub(super) fn board(&self, key: &KeyId, name: &str) -> Result<Flight, ApiError> {
+        let place = (key.clone(), name.to_owned());
+        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        if !in_flight.insert(place.clone()) {
+            return Err(ApiError::Status(
+                StatusCode::CONFLICT,
+                "request_in_progress",
+                "A request with this idempotency key is still being worked on",
+            ));
+        }
+        Ok(Flight { in_flight: Arc::clone(&self.in_flight), place })
+    }
+}
+
+/// Takes what waits, writes it in one transaction, and answers all; while that is being committed, the
+/// next ones gather.
+async fn work(db: Db, mut waiting: mpsc::Receiver<Job>) {
+    let mut jobs = Vec::with_capacity(BATCH);
+    while waiting.recv_many(&mut jobs, BATCH).await > 0 {
+        let wishes: Arc<[Wish]> = jobs.iter().map(|job| job.wish.clone()).collect();
+        let (written, batch) = (Arc::clone(&wishes), jobs.drain(..));
+        match db.write(move |tx| operations::make_all(tx, &written)).await {
+            Ok(answers) => {
+                for (job, answer) in batch.zip(answers) {
+                    // A caller that went away does not undo what is committed.
+                    let _ = job.answer.send(Ok(answer));
+                }
+            }
+            Err(e) if wishes.len() == 1 && !matches!(e, Error::Stale) => {
+                batch.for_each(|job| drop(job.answer.send(Err(Error::Busy))));
+                tracing::error!(cause = %e, "an operation could not be written");
+            }
+            // One wish that cannot be written must not take the others along.
+            Err(_) => {
+                for job in batch {
+                    let _ = job.answer.send(make_alone(&db, job.wish).await);
+                }
+            }
+        }
+    }
+}
+
+/// Writes one wish; once more if another node was faster under the same name, to find its answer.
+async fn make_alone(db: &Db, wish: Wish) -> Result<Answer, Error> {
+    let mut result = Err(Error::Stale);
+    for _ in 0..2 {
+        let wish = wish.clone();
+        result = db.write(move |tx| operations::make_all(tx, &[wish])).await;
+        if !matches!(result, Err(Error::Stale)) {
+            break;
+        }
+    }
+    result?.pop().ok_or_else(|| Error::internal("an operation got no answer"))
+}
+
+/// The client's name for this attempt, if it gave one.
+pub(super) fn attempt_name(req: &HttpRequest) -> Result<Option<String>, ApiError> {
+    let mut values = req.headers().get_all("idempotency-key");
+    let Some(first) = values.next() else { return Ok(None) };
+    let name = first.to_str().ok().map(str::trim);
+    match name {
+        Some(name) if (1..=255).contains(&name.len()) && values.next().is_none() => {
+            Ok(Some(name.to_owned()))
+        }
+        Some(_) | None => Err(ApiError::invalid(
+            "Idempotency-Key",
+            "Idempotency-Key must be one value of 1 to 255 visible characters",
+        )),
+    }
+}
+
+/// An attempt of a key, with what it asks for under its name.
+pub(super) fn attempt(
+    key: &KeyId,
+    name: &str,
+    call: &str,
+    asked: &impl serde::Serialize,
+) -> Attempt {
+    // What was understood is compared, not how it was spelt.
+    let asked = serde_json::to_vec(asked).unwrap_or_default();
+    let fingerprint = Sha256::new().chain_update(call).chain_update([0]).chain_update(asked);
+    Attempt {
+        owner_id: key.to_string(),
+        name: name.to_owned(),
+        fingerprint: fingerprint.finalize().into(),
+    }
+}
+
+/// The answer of a write that ended with a verdict of its own.
+pub(super) fn verdict<T>(result: Result<Result<T, NotSpent>, Error>) -> Result<T, ApiError> {
+    match result {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(why)) => Err(why.into()),
+        Err(e) => Err(e.into()),
+    }
+}

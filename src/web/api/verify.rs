@@ -1,0 +1,230 @@
+//! Asking whether somebody else's key may do something: for services that Countersign keeps keys for.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::{Value, json};
+
+use super::gate::{Gate, Needs};
+use super::keys::describe;
+use super::spending::{attempt, verdict};
+use super::{ApiError, body};
+use crate::actions::{self, spending};
+use crate::domain::money::Money;
+use crate::domain::movement::Fault;
+use crate::domain::secret::PlainSecret;
+use crate::domain::usage::Outcome;
+use crate::enforce::usage::Noted;
+use crate::enforce::{Call, Denial, Entry, Restrictions, evaluate};
+use crate::error::Error;
+use crate::web::State;
+
+/// What is asked.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Question {
+    key: String,
+    permission: String,
+    api: Option<String>,
+    ip: Option<String>,
+    amount: Option<Value>,
+    #[serde(default)]
+    restrictions: Asked,
+    idempotency_key: Option<String>,
+}
+
+/// What an amount was asked for under one name; the key itself is never stored.
+#[derive(serde::Serialize)]
+struct Asks<'a> {
+    permission: &'a str,
+    amount: i64,
+    restrictions: &'a Restrictions,
+}
+
+/// Restricted values: a list, or one alone; each restriction once.
+#[derive(Default)]
+struct Asked(Restrictions);
+
+impl<'de> serde::Deserialize<'de> for Asked {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Lists;
+        impl<'de> serde::de::Visitor<'de> for Lists {
+            type Value = Asked;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object of restrictions")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Asked, A::Error> {
+                #[derive(serde::Deserialize)]
+                #[serde(untagged)]
+                enum Values {
+                    One(String),
+                    Many(Vec<String>),
+                }
+                let mut lists = BTreeMap::new();
+                while let Some((list, values)) = map.next_entry::<String, Values>()? {
+                    let values = match values {
+                        Values::One(value) => vec![value],
+                        Values::Many(values) => values,
+                    };
+                    if lists.insert(list, values.into_iter().collect()).is_some() {
+                        return Err(serde::de::Error::custom("a restriction stands there twice"));
+                    }
+                }
+                Ok(Asked(lists))
+            }
+        }
+        from.deserialize_map(Lists)
+    }
+}
+
+/// What is asked, understood.
+struct Understood {
+    ip: Option<IpAddr>,
+    amount: Option<i64>,
+}
+
+/// `POST /api/v1/verify`
+pub(super) async fn verify(
+    req: HttpRequest,
+    state: Data<State>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let needs =
+        Needs { api: Some("countersign"), permission: Some("verify"), ..Needs::any("verify") };
+    let gate = Gate::open(&req, &state, needs)?;
+    let question: Question = body::read(&req, payload).await.map_err(|why| gate.refuse(why))?;
+    let asker = &gate.entry.rule().account;
+    let understood = understand(&question, asker.organisation.currency)
+        .map_err(|fault| gate.refuse(ApiError::Invalid(fault)))?;
+    let secret = PlainSecret::parse(&question.key);
+    let entry = secret.and_then(|secret| state.index.find(&secret.hash()));
+    // Another organisation's key is nobody's business.
+    let entry = entry.filter(|e| e.rule().account.organisation.id == asker.organisation.id);
+    let pass = gate.take().await?;
+    let answer = match entry {
+        None => Ok(invalid("unknown_key", "There is no such key, or it has ended")),
+        Some(entry) => decide(&state, &entry, &question, &understood).await,
+    };
+    match answer {
+        Ok(answer) => {
+            pass.allow(0);
+            Ok(HttpResponse::Ok().json(answer))
+        }
+        Err(why) => Err(pass.refuse(why)),
+    }
+}
+
+fn understand(
+    question: &Question,
+    currency: crate::domain::money::Currency,
+) -> Result<Understood, Fault> {
+    let ip = question.ip.as_deref().map(str::parse::<IpAddr>).transpose();
+    let ip = ip.map_err(|_| Fault::new("ip", "ip must be an IPv4 or IPv6 address"))?;
+    let amount = question.amount.as_ref().map(|amount| {
+        let text = amount.as_str().unwrap_or_default();
+        Money::parse(text, currency).map(Money::minor).map_err(Fault::amount)
+    });
+    let name = question.idempotency_key.as_deref();
+    if name.is_some_and(|name| !(1..=255).contains(&name.len())) {
+        return Err(Fault::new("idempotencyKey", "idempotencyKey must have 1 to 255 characters"));
+    }
+    Ok(Understood { ip: ip.map(|ip| ip.to_canonical()), amount: amount.transpose()? })
+}
+
+/// The verdict on the key in question; a refusal consumes nothing.
+async fn decide(
+    state: &State,
+    entry: &Entry,
+    question: &Question,
+    understood: &Understood,
+) -> Result<Value, ApiError> {
+    let now = state.db.clock().now();
+    let call = Call {
+        api: question.api.as_deref(),
+        permission: Some(&question.permission),
+        restrictions: Some(&question.restrictions.0),
+        amount: understood.amount,
+        ..Call::at(now, understood.ip)
+    };
+    let note = |outcome: Outcome, amount: i64| {
+        let (endpoint, ip) = ("verify", understood.ip);
+        state.index.note(entry, &Noted { now, outcome, endpoint, amount, ip, agent: None });
+    };
+    let refuse = |denial: Denial| {
+        note(denial.into(), 0);
+        Ok(match denial {
+            Denial::NotLive => invalid("unknown_key", "There is no such key, or it has ended"),
+            denial => invalid(denial.code(), denial.message()),
+        })
+    };
+    if let Err(denial) = evaluate(entry.rule(), &call) {
+        return refuse(denial);
+    }
+    if entry.is_unsaved()
+        && let Some(id) = entry.secret_id()
+    {
+        if !state.db.write(move |tx| actions::keys::note_first_use(tx, &id)).await? {
+            return refuse(Denial::NotLive);
+        }
+        entry.mark_saved();
+    }
+    let limit = entry.rule().rate_limit(Some(&question.permission));
+    let ticket = match limit.map(|limit| entry.meter().take(limit)).transpose() {
+        Ok(ticket) => ticket,
+        Err(seconds) => return refuse(Denial::RateLimited(seconds)),
+    };
+    match spend(state, entry, question, understood.amount).await {
+        Ok(()) => {
+            note(Outcome::Allowed, understood.amount.unwrap_or(0));
+            Ok(json!({ "valid": true, "code": "valid", "key": describe(entry) }))
+        }
+        Err(why) => {
+            if let Some(ticket) = ticket {
+                entry.meter().give_back(ticket);
+            }
+            match why {
+                ApiError::Denied(denial) => refuse(denial),
+                ApiError::Unauthorized => refuse(Denial::NotLive),
+                why => Err(why),
+            }
+        }
+    }
+}
+
+/// Counts an amount in the key's daily volume, once for each name.
+async fn spend(
+    state: &State,
+    entry: &Entry,
+    question: &Question,
+    amount: Option<i64>,
+) -> Result<(), ApiError> {
+    let Some(amount) = amount else { return Ok(()) };
+    let key = entry.rule().id();
+    let name = question.idempotency_key.as_deref();
+    let _flight = name.map(|name| state.till.board(&key, name)).transpose()?;
+    let restrictions = &question.restrictions.0;
+    let asks = Asks { permission: &question.permission, amount, restrictions };
+    let attempt = name.map(|name| attempt(&key, name, "verify", &asks));
+    let mut result = Err(Error::Stale);
+    // Stale: another node was faster under the same name; once more finds its answer.
+    for _ in 0..2 {
+        let (key, attempt) = (key.clone(), attempt.clone());
+        let write = state.db.write(move |tx| spending::spend(tx, &key, amount, attempt.as_ref()));
+        result = write.await;
+        if !matches!(result, Err(Error::Stale)) {
+            break;
+        }
+    }
+    verdict(result)
+}
+
+fn invalid(code: &str, message: &str) -> Value {
+    json!({ "valid": false, "code": code, "message": message })
+}
