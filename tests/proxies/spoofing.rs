@@ -140,7 +140,6 @@ const DOUBTFUL: &[&str] = &[
     "*",
     "http://api.example.com/api/triggers",
     "http://api.example.com?/api/contacts",
-    "http:///api/contacts",
     "/auth/nginx?permission=read_contacts",
     "/_countersign",
 ];
@@ -165,11 +164,14 @@ fn a_path_that_can_be_read_in_two_ways_goes_nowhere() {
             refused(proxy, "/api/triggers", host);
         }
     }
-    // Caddy itself writes this one as every server reads it, for the check and for the service alike.
-    raw(&stage.nginx, &key, "/api/contacts/\u{e9}", OWN).is(403);
-    let bearer = bearer(&key);
-    let passed = seen(stage.caddy.get("/api/contacts/\u{e9}", ("Authorization", &bearer)));
-    assert_eq!(passed["target"], "/api/contacts/%C3%A9");
+    // Caddy itself writes these as every server reads them, for the check and for the service alike.
+    for (path, target) in [
+        ("/api/contacts/\u{e9}", "/api/contacts/%C3%A9"),
+        ("http:///api/contacts", "/api/contacts"),
+    ] {
+        assert!(raw(&stage.nginx, &key, path, OWN).status >= 400, "{path}");
+        assert_eq!(seen(raw(&stage.caddy, &key, path, OWN))["target"], target);
+    }
 }
 
 /// Stands for the host that the proxy serves.
