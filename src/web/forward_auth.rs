@@ -3,24 +3,24 @@
 mod asked;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::web::{Data, Query, ServiceConfig, resource, to};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::web::{Data, Payload, Query, ServiceConfig, resource, scope, to};
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
 use chrono::SecondsFormat;
 
 use super::State;
-use super::api::{self, ApiError, Gate, Needs, find_key, refused};
+use super::api::{self, ApiError, Gate, Needs, find_key, machine, refused};
 use crate::domain::catalogue::is_canonical;
 use crate::enforce::{Entry, Rule};
 use asked::{Asked, Proxy};
 
 /// Every endpoint below `/auth`; each takes any method, and never reads a body.
 pub(super) fn routes(cfg: &mut ServiceConfig) {
-    cfg.service(resource("/nginx").route(to(nginx)))
-        .service(resource("/forward").route(to(forward)))
-        .service(resource("/envoy/{path:.*}").route(to(envoy)))
-        .service(resource("/envoy-for/{api}/{path:.*}").route(to(envoy)))
-        .default_service(to(api::unknown));
+    cfg.service(resource("/auth/nginx").route(to(machine(nginx))))
+        .service(resource("/auth/forward").route(to(machine(forward))))
+        .service(resource("/auth/envoy/{path:.*}").route(to(machine(envoy))))
+        .service(resource("/auth/envoy-for/{api}/{path:.*}").route(to(machine(envoy))))
+        .service(scope("/auth").default_service(to(machine(api::unknown))));
 }
 
 /// What the proxy's administrator wants of the key, whatever the path.
@@ -33,19 +33,21 @@ struct Wanted {
     permission: Option<String>,
 }
 
+type Answer = Result<HttpResponse, ApiError>;
+
 /// `auth_request` knows 200, 401 and 403; anything else becomes a 500 there.
-async fn nginx(req: HttpRequest, state: Data<State>) -> HttpResponse {
-    for_nginx(answer(Proxy::Nginx, &req, &state).await)
+async fn nginx(req: HttpRequest, state: Data<State>, _: Payload) -> Answer {
+    Ok(for_nginx(answer(Proxy::Nginx, &req, &state).await))
 }
 
 /// Caddy and Traefik hand any refusal on to the client as it is.
-async fn forward(req: HttpRequest, state: Data<State>) -> HttpResponse {
-    answer(Proxy::Forward, &req, &state).await
+async fn forward(req: HttpRequest, state: Data<State>, _: Payload) -> Answer {
+    Ok(answer(Proxy::Forward, &req, &state).await)
 }
 
 /// The call as it came, below a prefix.
-async fn envoy(req: HttpRequest, state: Data<State>) -> HttpResponse {
-    answer(Proxy::Envoy, &req, &state).await
+async fn envoy(req: HttpRequest, state: Data<State>, _: Payload) -> Answer {
+    Ok(answer(Proxy::Envoy, &req, &state).await)
 }
 
 async fn answer(proxy: Proxy, req: &HttpRequest, state: &State) -> HttpResponse {
@@ -114,7 +116,6 @@ fn allowed(rule: &Rule) -> HttpResponse {
         .insert_header(("x-key-permissions", rule.permissions().collect::<Vec<_>>().join(" ")))
         .insert_header(("x-key-restrictions", lists.collect::<Vec<_>>().join("; ")))
         .insert_header(("x-key-expires", expires.unwrap_or_default()))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
         .finish()
 }
 

@@ -96,10 +96,8 @@ pub fn routes(state: State) -> impl FnOnce(&mut ServiceConfig) {
         cfg.app_data(Data::new(state))
             .app_data(PayloadConfig::new(FORM_MAX))
             .app_data(queries)
-            .service(scope("/api").wrap(from_fn(outer::wrap_machine)).configure(api::routes))
-            .service(
-                scope("/auth").wrap(from_fn(outer::wrap_machine)).configure(forward_auth::routes),
-            )
+            .configure(api::routes)
+            .configure(forward_auth::routes)
             .service(
                 scope("").wrap(from_fn(outer::wrap)).configure(plain_routes).service(
                     scope("")

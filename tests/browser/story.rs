@@ -10,7 +10,7 @@ use crate::support::{Driver, Server};
 const PASSWORD: &str = "two people agree";
 const LABEL: &str = "Counter in Ikeja";
 
-async fn signed_in(driver: &Driver, server: &Server, email: &str) -> Person {
+pub(crate) async fn signed_in(driver: &Driver, server: &Server, email: &str) -> Person {
     let person = Person::new(driver, server.url()).await;
     person.open("/login").await;
     person.sign_in(email, PASSWORD).await;

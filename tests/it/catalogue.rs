@@ -219,5 +219,14 @@ async fn peikly_a_key_without_expiry_lives_until_it_is_revoked() {
     let mut maker = app.sign_in("maker").await;
     let active = maker.get("/settings/api-keys/active").await.is(200);
     assert_eq!(active.all("a.row-link"), ["For ever"]);
-    maker.get(&url).await.is(200).says("Expires never");
+    maker.get(&url).await.is(200).says("Expiresnever");
+}
+
+#[test]
+fn the_example_in_the_documentation_is_a_good_entry() {
+    let page = include_str!("../../docs/catalogue.md");
+    let example = page.split("```").nth(1).unwrap().trim_start_matches("toml");
+    let shop = Catalogue::parse([("shop.toml", example)]).unwrap();
+    let shop = shop.find("shop").unwrap();
+    assert_eq!(shop.find_route("GET", "/orders/export").unwrap().permission, "export");
 }

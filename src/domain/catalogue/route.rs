@@ -225,7 +225,7 @@ fn unescape(path: &str) -> Option<String> {
 
 fn hex([high, low]: [u8; 2]) -> Option<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
-    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
 }
 
 /// The restricted values a query names. Servers differ in case, in `name[]` and in what separates
