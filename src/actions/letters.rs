@@ -5,14 +5,16 @@ use chrono::TimeDelta;
 
 use crate::domain::key::{Grant, Key};
 use crate::domain::member::{Actor, Member};
-use crate::domain::money::{Currency, Money};
+use crate::domain::money::{Currency, Money, group};
 use crate::domain::movement::Movement;
 use crate::domain::operation::OperationStatus;
 use crate::domain::organisation::Organisation;
 use crate::domain::request::{Payload, Request};
 use crate::domain::text::Email;
+use crate::domain::usage::Address;
 use crate::error::Error;
 use crate::mail::Letter;
+use crate::store::addresses;
 use crate::store::operations::News;
 use crate::store::{Tx, members, outbox};
 
@@ -217,6 +219,52 @@ pub(super) fn key_revoked(tx: &mut Tx<'_>, key: &Key, by: &str, reason: &str) ->
         link: ("See the key", key_link(tx, key)),
     };
     to_maker_and_contact(tx, key, &content)
+}
+
+/// Tells the maker and the contact address where the key was called from for the first time.
+pub(super) fn addresses_seen(
+    tx: &mut Tx<'_>,
+    key: &Key,
+    news: &addresses::News,
+) -> Result<(), Error> {
+    let label = &key.grant.label;
+    let (subject, what) = if news.total == 1 {
+        (format!("New address: {label}"), "an address".to_owned())
+    } else {
+        let total = group(news.total);
+        (format!("{total} new addresses: {label}"), format!("{total} addresses"))
+    };
+    let mut facts: Vec<_> =
+        news.newest.iter().map(|address| ("From", address_fact(address))).collect();
+    let listed = i64::try_from(news.newest.len()).unwrap_or(i64::MAX);
+    if news.total > listed {
+        facts.push(("And", format!("{} more", group(news.total - listed))));
+    }
+    let content = Content {
+        subject,
+        opening: format!(
+            "The key “{label}” was called from {what} it had never been called from before."
+        ),
+        facts,
+        closing: "If that was not expected, revoke the key on its page; that takes effect at once. \
+                  New addresses of one key are mailed at most once an hour.",
+        link: ("See where the key is used", format!("{}#usage", key_link(tx, key))),
+    };
+    to_maker_and_contact(tx, key, &content)
+}
+
+fn address_fact(address: &Address) -> String {
+    let calls = match address.calls {
+        1 => "1 call".to_owned(),
+        calls => format!("{} calls", group(calls)),
+    };
+    let denied = match address.denied {
+        0 => String::new(),
+        denied if denied == address.calls => ", denied".to_owned(),
+        denied => format!(", {} denied", group(denied)),
+    };
+    let first = address.first_seen_at.format("%-d %b %Y, %H:%M UTC");
+    format!("{}, first on {first}, {calls}{denied}", address.ip)
 }
 
 /// Invites somebody to choose a password.

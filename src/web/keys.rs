@@ -18,6 +18,8 @@ use super::error::PageError;
 use super::outer::see_other;
 use super::page::{Frame, Nav, html_after_flash};
 use super::signed_in::SignedIn;
+use super::usage::Range;
+use super::usage::Range;
 use super::view::{Badge, Beside, GrantView, KeyView, Names, Pager, ROWS, request_url};
 use crate::domain::catalogue::{Api, Catalogue};
 use crate::domain::id::{KeyId, MemberId};
@@ -129,6 +131,8 @@ impl ListPage {
 pub(super) struct ListQuery {
     page: Option<i64>,
     api: Option<String>,
+    /// What the usage of a single key is shown for.
+    range: Option<Range>,
 }
 
 /// A request as a row of the tabs *pending* and *rejected*.
@@ -154,7 +158,7 @@ async fn list(
     state: &Data<State>,
     me: SignedIn,
     tab: Tab,
-    ListQuery { page, api }: ListQuery,
+    ListQuery { page, api, .. }: ListQuery,
 ) -> Result<HttpResponse, PageError> {
     let flash = me.flash;
     let catalogue = state.db.site().catalogue.clone();
@@ -216,6 +220,7 @@ fn key_rows(
     let ids: Vec<&KeyId> = found.iter().map(|key| &key.id).collect();
     let secrets = secrets::of_keys(conn, &ids)?;
     let usage = usage::list(conn, &ids)?;
+    let day = usage::list_calls_since(conn, &ids, Range::Day.start(me.now))?;
     let names = Names::load(conn, found.iter().flat_map(people))?;
     let beside = Beside { catalogue, currency, now: me.now, names: &names };
     let view = |key: &Key| {
@@ -224,7 +229,9 @@ fn key_rows(
             .iter()
             .find(|(id, _)| *id == key.id)
             .map_or_else(Usage::default, |(_, usage)| usage.clone());
-        KeyView::new(key, &own, used, &beside)
+        let day = day.iter().find(|(id, ..)| *id == key.id);
+        let day = day.map_or((0, 0), |(_, calls, denied)| (*calls, *denied));
+        KeyView { day, ..KeyView::new(key, &own, used, &beside) }
     };
     Ok(found.iter().map(view).collect())
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::domain::catalogue::{Api, Catalogue};
 use crate::domain::id::MemberId;
 use crate::domain::key::{Grant, Key, KeyStatus, Secret};
-use crate::domain::money::{Currency, Money};
+use crate::domain::money::{Currency, Money, group};
 use crate::domain::request::{Request, RequestState};
 use crate::domain::risk::{self, Risk};
 use crate::domain::usage::Usage;
@@ -223,6 +223,8 @@ pub(super) struct KeyView {
     pub(super) created_at: DateTime<Utc>,
     pub(super) expires_at: Option<DateTime<Utc>>,
     pub(super) usage: Usage,
+    /// Calls in the last 24 hours, and how many of them were denied; where a list shows them.
+    pub(super) day: (i64, i64),
     pub(super) revoked: Option<Revoked>,
 }
 
@@ -265,8 +267,20 @@ impl KeyView {
             created_at: key.created_at,
             expires_at: key.expires_at,
             usage,
+            day: (0, 0),
             revoked,
         }
+    }
+}
+
+impl KeyView {
+    /// `128 calls in 24 h, 3 denied`; nothing if there were none.
+    pub(super) fn day_in_words(&self) -> Option<String> {
+        let (calls, denied) = self.day;
+        let word = if calls == 1 { "call" } else { "calls" };
+        let denied = (denied > 0).then(|| format!(", {} denied", group(denied)));
+        let words = format!("{} {word} in 24 h{}", group(calls), denied.unwrap_or_default());
+        (calls > 0).then_some(words)
     }
 }
 

@@ -161,6 +161,9 @@ async fn every_page_is_handsome_and_accessible() {
     maker.press("Production POS – Main Store").await;
     maker.sees("Revoke key").await;
     pictures(&maker, "key-active").await;
+    maker.press("30 days").await;
+    maker.press("The same as a table").await;
+    pictures(&maker, "key-usage").await;
     maker.open("/").await;
     maker.press("Open Staging – Agent app").await;
     pictures(&maker, "key-approved").await;

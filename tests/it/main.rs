@@ -33,3 +33,4 @@ mod secrecy;
 mod self_approval;
 mod store;
 mod support;
+mod usage;

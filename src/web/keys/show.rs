@@ -22,6 +22,7 @@ use crate::web::error::PageError;
 use crate::web::page::{Flash, Frame, Nav, html, html_after_flash, redirect_with};
 use crate::web::signed_in::{Post, SignedIn};
 use crate::web::story::Story;
+use crate::web::usage::{Range, UsageSection};
 use crate::web::view::{Beside, KeyView, Names};
 
 #[derive(Template)]
@@ -30,6 +31,7 @@ struct ShowPage {
     frame: Frame,
     key: KeyView,
     status: KeyStatus,
+    usage: UsageSection,
     story: Story,
     request_url: String,
     /// The newest secret that was shown.
@@ -98,7 +100,7 @@ pub(in crate::web) async fn show_or_list(
         return super::list(&state, me, tab, query.into_inner()).await;
     }
     let (id, flash) = (parse(&segment)?, me.flash);
-    let page = load(&state, me, id, |_| ()).await?;
+    let page = load(&state, me, (id, query.range), |_| ()).await?;
     Ok(html_after_flash(&page, flash))
 }
 
@@ -121,7 +123,7 @@ pub(in crate::web) async fn reveal(
         let try_it = try_it(&url, &key, credential.map(|credential| (credential, account)));
         page.revealed = Some(Revealed { secret, try_it });
     };
-    let page = load(&state, post.me, id, show).await?;
+    let page = load(&state, post.me, (id, None), show).await?;
     Ok(html(StatusCode::OK, &page))
 }
 
@@ -169,14 +171,15 @@ pub(in crate::web) async fn revoke(
     };
     let field = if refused == Refusal::LabelMismatch { "confirm_label" } else { "reason" };
     let error = RevokeError { field, message: refused.to_string(), reason, label };
-    let page = load(&state, post.me, id, move |page| page.revoke_error = Some(error)).await?;
+    let page =
+        load(&state, post.me, (id, None), move |page| page.revoke_error = Some(error)).await?;
     Ok(html(StatusCode::UNPROCESSABLE_ENTITY, &page))
 }
 
 async fn load(
     state: &State,
     me: SignedIn,
-    id: KeyId,
+    (id, range): (KeyId, Option<Range>),
     change: impl FnOnce(&mut ShowPage) + Send + 'static,
 ) -> Result<ShowPage, Error> {
     let catalogue = state.db.site().catalogue.clone();
@@ -192,9 +195,11 @@ async fn load(
             let currency = frame.organisation.currency;
             let beside = Beside { catalogue: &catalogue, currency, now: me.now, names: &names };
             let used = usage_of(conn, &key)?;
+            let section = UsageSection::load(conn, &key, range.unwrap_or_default(), &beside)?;
             let mut page = ShowPage {
                 key: KeyView::new(&key, &shown.iter().collect::<Vec<_>>(), used, &beside),
                 status: key.status(me.now),
+                usage: section,
                 story,
                 request_url: crate::web::view::request_url(&request),
                 secret: shown.into_iter().next(),
