@@ -19,7 +19,6 @@ use super::outer::see_other;
 use super::page::{Frame, Nav, html_after_flash};
 use super::signed_in::SignedIn;
 use super::usage::Range;
-use super::usage::Range;
 use super::view::{Badge, Beside, GrantView, KeyView, Names, Pager, ROWS, request_url};
 use crate::domain::catalogue::{Api, Catalogue};
 use crate::domain::id::{KeyId, MemberId};
