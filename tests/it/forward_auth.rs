@@ -215,6 +215,21 @@ async fn a_proxy_that_does_not_say_what_it_was_asked_gets_no_yes() {
 }
 
 #[actix_web::test]
+async fn what_a_proxy_hands_on_binds_no_other_host_to_https() {
+    let mut config = Config::for_tests();
+    config.public_url = "https://keys.example.com".parse().unwrap();
+    config.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+    let app = TestApp::with(config).await;
+    let hsts = |page: &Page| page.headers.contains_key("strict-transport-security");
+    for kind in KINDS {
+        let page = ask(&app, kind, "/api/contacts", "Bearer nothing").await.is(401);
+        assert!(!hsts(&page), "{kind}");
+    }
+    let own = TestRequest::with_uri("/api/v1/keys/self").peer_addr(PROXY.parse().unwrap());
+    assert!(hsts(&app.answer(own.to_request()).await.is(401)));
+}
+
+#[actix_web::test]
 async fn any_method_may_ask_and_only_the_original_one_counts() {
     let app = start().await;
     let (_, secret) = app.live_key("Shop", READER).await;
