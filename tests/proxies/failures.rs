@@ -70,7 +70,7 @@ fn strange_credentials_are_no_key() {
     let secret = stage.key(WRITER).secret;
     let other = stage.key(WRITER).secret;
     let long = format!("Bearer {}", "x".repeat(6000));
-    let spelled = format!("Basic {}", secret);
+    let spelled = format!("Basic {secret}");
     let (query, cookie) = (format!("/api/contacts?api_key={secret}"), format!("key={secret}"));
     for proxy in stage.proxies() {
         let bare = secret.as_str();

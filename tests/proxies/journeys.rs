@@ -27,7 +27,7 @@ fn permissions(api: &Api, access_type: &str) -> BTreeSet<String> {
 fn opens(proxy: &Proxy, api: &Api, headers: &[(&str, &str)], permissions: &BTreeSet<String>) {
     let expected = |permission: &String| if permissions.contains(permission) { 200 } else { 403 };
     for route in &api.routes {
-        let path = route.path.replace('{', "").replace('}', "");
+        let path = route.path.replace(['{', '}'], "");
         let answer = proxy.call((&route.method, &path), headers, "");
         let what = format!("{} {path} ({}) through {}", route.method, route.permission, proxy.name);
         assert_eq!(answer.status, expected(&route.permission), "{what}: {}", answer.body);
@@ -300,7 +300,7 @@ fn omniwallet_tokens_guard_customers_transactions_and_points() {
 
 fn opens_nothing(proxy: &Proxy, api: &Api) {
     for route in &api.routes {
-        let path = route.path.replace('{', "").replace('}', "");
+        let path = route.path.replace(['{', '}'], "");
         let answer = proxy.call((&route.method, &path), &[], "").is(401);
         assert_eq!(answer.header("WWW-Authenticate"), "Bearer", "{path} through {}", proxy.name);
     }

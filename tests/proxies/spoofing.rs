@@ -159,7 +159,9 @@ fn a_path_that_can_be_read_in_two_ways_goes_nowhere() {
         assert_eq!(stage.upstream.calls(), before, "{} let {path} {host} pass", proxy.name);
     };
     for proxy in stage.proxies() {
-        DOUBTFUL.iter().for_each(|path| refused(proxy, path, OWN));
+        for path in DOUBTFUL {
+            refused(proxy, path, OWN);
+        }
         for host in ["a?/api/contacts", "a#", "a/api/contacts?", "a@b", "a\\b", "a b"] {
             refused(proxy, "/api/triggers", host);
         }

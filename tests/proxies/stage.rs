@@ -123,8 +123,9 @@ pub fn send(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Answer {
-    let lines: String =
+    let lines: Vec<_> =
         headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let lines = lines.concat();
     let length = body.len();
     let text = format!(
         "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n{lines}Content-Length: {length}\r\n\r\n{body}"
