@@ -135,11 +135,13 @@ fn optimove_keys_may_call_fifty_times_in_ten_seconds() {
         let (busy, other) = (optimove(&stage, "admin", &[]), optimove(&stage, "admin", &[]));
         let call = |key: &Key, path: &str| proxy.get(path, ("X-API-KEY", &key.secret));
         let path = "/current/general/GetLastDataUpdate";
+        // What is refused costs nothing.
+        for _ in 0..5 {
+            call(&busy, "/current/nothing").is(403);
+        }
         let began = std::time::Instant::now();
         for _ in 0..50 {
             call(&busy, path).is(200);
-            // What is refused costs nothing.
-            call(&busy, "/current/nothing").is(403);
         }
         let refused = call(&busy, path);
         assert!(began.elapsed().as_secs() < 9, "too slow a machine to tell");
