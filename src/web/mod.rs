@@ -7,6 +7,7 @@ pub mod client;
 mod context;
 mod error;
 mod form;
+mod forward_auth;
 mod health;
 mod home;
 mod invitations;
@@ -98,6 +99,7 @@ pub fn routes(state: State) -> impl FnOnce(&mut ServiceConfig) {
             .app_data(PayloadConfig::new(FORM_MAX))
             .app_data(queries)
             .configure(api::routes)
+            .configure(forward_auth::routes)
             .service(
                 scope("").wrap(from_fn(outer::wrap)).configure(plain_routes).service(
                     scope("")

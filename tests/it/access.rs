@@ -53,6 +53,11 @@ const ROWS: &[Row] = &[
     // A session opens no API.
     Row("GET", "/api/v1/keys/self", Nothing, &[], KEYLESS),
     Row("GET", "/api/v1/distributors/{id}/balance", Nothing, &[], KEYLESS),
+    // No proxy is trusted here, and nobody else may ask.
+    Row("ANY", "/auth/nginx", Nothing, &[], [403; 8]),
+    Row("ANY", "/auth/forward", Nothing, &[], [403; 8]),
+    Row("ANY", "/auth/envoy/{path:.*}", Nothing, &[], [403; 8]),
+    Row("ANY", "/auth/envoy-for/{api}/{path:.*}", Nothing, &[], [403; 8]),
     Row("GET", "/login", Nothing, &[], ALL),
     Row("POST", "/login", Nothing, &[("email", "a@b.example"), ("password", "wrong")], [422; 8]),
     Row("GET", "/invitation/{token}", Invitation, &[], ALL),

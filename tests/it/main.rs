@@ -17,6 +17,7 @@ mod browser_safety;
 mod catalogue;
 mod cli;
 mod crash;
+mod forward_auth;
 mod keys;
 mod layers;
 mod mail;

@@ -69,7 +69,7 @@ impl Node {
 }
 
 /// The connections that wait for news of keys.
-fn listeners(conn: &mut Conn) -> Vec<String> {
+pub(crate) fn listeners(conn: &mut Conn) -> Vec<String> {
     texts(
         conn,
         "SELECT pid::text FROM pg_stat_activity WHERE datname = current_database() \
@@ -79,7 +79,7 @@ fn listeners(conn: &mut Conn) -> Vec<String> {
 
 /// Waits for something that has to come in time.
 #[track_caller]
-fn soon<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn soon<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = look() {
