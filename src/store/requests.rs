@@ -32,6 +32,10 @@ pub struct Filter<'a> {
     pub states: &'a [RequestState],
     /// Only this kind.
     pub kind: Option<&'a str>,
+    /// Only those made by this member.
+    pub maker: Option<&'a MemberId>,
+    /// Only those made by others than this member.
+    pub not_maker: Option<&'a MemberId>,
     /// Newest first instead of oldest first.
     pub newest_first: bool,
     /// Leave out so many.
@@ -97,6 +101,12 @@ fn matching<'a>(organisation: &OrganisationId, filter: Filter<'a>) -> Boxed<'a> 
     }
     if let Some(kind) = filter.kind {
         query = query.filter(requests::kind.eq(kind));
+    }
+    if let Some(maker) = filter.maker {
+        query = query.filter(requests::maker_id.eq(maker));
+    }
+    if let Some(other) = filter.not_maker {
+        query = query.filter(requests::maker_id.ne(other));
     }
     query
 }

@@ -8,6 +8,7 @@ use crate::domain::catalogue::Catalogue;
 use crate::domain::id::MemberId;
 use crate::domain::key::{Grant, Key, KeyStatus, Secret};
 use crate::domain::money::{Currency, Money};
+use crate::domain::operation::OperationStatus;
 use crate::domain::request::{Request, RequestState};
 use crate::domain::risk::{self, Risk};
 use crate::domain::usage::Usage;
@@ -64,6 +65,18 @@ impl From<RequestState> for Badge {
             RequestState::Void => ("undo", "Void"),
         };
         Self { class: state.name(), icon, word }
+    }
+}
+
+impl From<OperationStatus> for Badge {
+    fn from(status: OperationStatus) -> Self {
+        let (icon, word) = match status {
+            OperationStatus::Pending => ("clock", "Pending"),
+            OperationStatus::Completed => ("check-circle", "Completed"),
+            OperationStatus::Failed => ("alert", "Failed"),
+            OperationStatus::Rejected => ("x-circle", "Rejected"),
+        };
+        Self { class: status.as_str(), icon, word }
     }
 }
 
