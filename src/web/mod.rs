@@ -12,6 +12,7 @@ mod health;
 mod home;
 mod invitations;
 mod keys;
+mod operations;
 mod outer;
 mod page;
 pub mod passwords;
@@ -140,9 +141,16 @@ fn page_routes(cfg: &mut ServiceConfig) {
         .service(page("/settings/api-keys/new").route(get().to(keys::form)))
         .service(page("/settings/api-keys/{key}").route(get().to(keys::show)))
         .service(page("/settings/api-keys/{key}/usage.csv").route(get().to(usage::csv)))
+        .service(page("/settings/api-keys/{key}/check").route(get().to(keys::check)))
         .service(page("/settings/api-keys/{key}/reveal").route(post().to(keys::reveal)))
         .service(page("/settings/api-keys/{key}/confirm").route(post().to(keys::confirm)))
         .service(page("/settings/api-keys/{key}/revoke").route(post().to(keys::revoke)))
+        .service(
+            page("/operations")
+                .route(get().to(operations::list))
+                .route(post().to(operations::submit)),
+        )
+        .service(page("/operations/new").route(get().to(operations::form)))
         .service(page("/requests").route(get().to(requests::list)))
         .service(page("/requests/{id}").route(get().to(requests::show)))
         .service(page("/requests/{id}/approve").route(post().to(requests::approve)))

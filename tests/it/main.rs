@@ -23,6 +23,7 @@ mod layers;
 mod mail;
 mod matrix;
 mod nodes;
+mod operations;
 mod outbox;
 mod people;
 mod races;
