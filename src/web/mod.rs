@@ -4,6 +4,7 @@ mod api;
 mod assets;
 pub mod client;
 mod context;
+mod docs;
 mod error;
 mod form;
 mod health;
@@ -138,6 +139,7 @@ fn page_routes(cfg: &mut ServiceConfig) {
         .service(page("/settings/api-keys/{key}/reveal").route(post().to(keys::reveal)))
         .service(page("/settings/api-keys/{key}/confirm").route(post().to(keys::confirm)))
         .service(page("/settings/api-keys/{key}/revoke").route(post().to(keys::revoke)))
+        .service(page("/docs").route(get().to(docs::show)))
         .service(page("/requests").route(get().to(requests::list)))
         .service(page("/requests/{id}").route(get().to(requests::show)))
         .service(page("/requests/{id}/approve").route(post().to(requests::approve)))

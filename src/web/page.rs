@@ -25,6 +25,7 @@ pub(super) enum Nav {
     Home,
     Keys,
     Requests,
+    Docs,
 }
 
 /// The frame around a page: who is looking, and what to tell them.

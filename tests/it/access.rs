@@ -47,6 +47,7 @@ const NEW_KEY: &[(&str, &str)] = &[
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
+    Row("GET", "/api/v1/openapi.json", Nothing, &[], ALL),
     Row("GET", "/livez", Nothing, &[], ALL),
     Row("GET", "/readyz", Nothing, &[], ALL),
     Row("GET", "/static/{name}", Nothing, &[], ALL),
@@ -66,6 +67,7 @@ const ROWS: &[Row] = &[
     Row("POST", "/settings/api-keys/{key}/confirm", RevealedKey, &[], [LOGIN, 303, 403, 403, 403, 403, 403, 404]),
     Row("POST", "/settings/api-keys/{key}/revoke", RevealedKey, &[("reason", "r"), ("confirm_label", "Thing")],
         [LOGIN, 303, 303, 303, 303, 303, 403, 404]),
+    Row("GET", "/docs", Nothing, &[], MEMBERS),
     Row("GET", "/requests", Nothing, &[], MEMBERS),
     Row("GET", "/requests/{id}", Request, &[], OURS),
     Row("POST", "/requests/{id}/approve", Request, &[("version", "1"), ("comment", "")], DECIDE),

@@ -1,6 +1,6 @@
 //! Cash that customers asked for: listing what waits, and saying that it was handed over.
 
-use actix_web::web::{Data, Payload, Query};
+use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -20,13 +20,10 @@ use crate::store;
 use crate::web::State;
 
 /// `GET /api/v1/distributors/{id}/cashouts?cursor=&limit=100`
-pub(super) async fn list(
-    req: HttpRequest,
-    state: Data<State>,
-    query: Query<PageQuery>,
-) -> Result<HttpResponse, ApiError> {
+pub(super) async fn list(req: HttpRequest, state: Data<State>) -> Result<HttpResponse, ApiError> {
     let needs = Needs::wallet("cashouts.list", "read_transactions", &req);
     let gate = Gate::open(&req, &state, needs)?;
+    let query = PageQuery::of(&req).map_err(|why| gate.refuse(why))?;
     let limit = query.limit().map_err(|why| gate.refuse(why))?;
     let cursor = query.cursor.as_deref().filter(|cursor| !cursor.is_empty());
     let after = match cursor.map(|cursor| decode(cursor).ok_or(())) {

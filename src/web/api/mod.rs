@@ -7,6 +7,7 @@ mod credentials;
 mod error;
 mod gate;
 mod keys;
+mod openapi;
 mod operations;
 mod spending;
 mod verify;
@@ -36,6 +37,7 @@ pub(super) fn routes(cfg: &mut ServiceConfig) {
         )
         .service(at("/v1/keys/self", "GET, HEAD").route(get().to(keys::show)))
         .service(at("/v1/keys/self/revoke", "POST").route(post().to(keys::revoke)))
+        .service(at("/v1/openapi.json", "GET, HEAD").route(get().to(openapi::document)))
         .default_service(to(unknown));
 }
 
