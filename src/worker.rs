@@ -12,7 +12,7 @@ use crate::enforce::KeyIndex;
 use crate::error::Error;
 use crate::mail::Mailer;
 use crate::store::outbox::{self, Claimed};
-use crate::store::{Db, requests};
+use crate::store::{Db, addresses, requests, usage};
 
 /// How often the loop looks for work.
 const TICK: Duration = Duration::from_secs(1);
@@ -30,6 +30,8 @@ const ATTEMPTS: i32 = 60;
 const LAST_MAIL: Duration = Duration::from_secs(10);
 /// How long sent mails are kept.
 const KEEP_MAIL: TimeDelta = TimeDelta::days(30);
+/// How long the hours in which a key was used are kept: a year and a month to compare it with.
+const KEEP_USAGE: TimeDelta = TimeDelta::days(400);
 
 /// Does what is due, once or in a loop.
 #[derive(Clone)]
@@ -49,10 +51,11 @@ impl Worker {
     pub async fn run_once(&self) -> Result<usize, Error> {
         let (flushed, expired) =
             (self.index.flush_usage(&self.db).await, self.expire_requests().await);
+        let told = self.tell_of_addresses().await;
         let mut sent = 0;
         loop {
             match self.send_batch().await? {
-                0 => return Ok(flushed? + expired? + sent),
+                0 => return Ok(flushed? + expired? + told? + sent),
                 n => sent += n,
             }
         }
@@ -73,6 +76,7 @@ impl Worker {
             if stopped {
                 break;
             }
+            Self::report(self.tell_of_addresses().await.map(drop));
             Self::report(self.expire_requests().await.map(drop));
             let now = self.db.clock().now();
             if now - swept >= SWEEP_EVERY || now < swept {
@@ -113,6 +117,7 @@ impl Worker {
             .write(|tx| {
                 actions::sign_in::sweep(tx)?;
                 outbox::sweep(tx, tx.now - KEEP_MAIL)?;
+                usage::sweep(tx, tx.now - KEEP_USAGE)?;
                 Ok(())
             })
             .await
@@ -125,6 +130,16 @@ impl Worker {
             return Ok(0);
         }
         self.db.write(actions::requests::expire_overdue).await
+    }
+
+    /// Mails the addresses that keys were called from for the first time.
+    async fn tell_of_addresses(&self) -> Result<usize, Error> {
+        let since = self.db.clock().now() - actions::usage::QUIET;
+        // Looked at first, because a write takes the one lock of SQLite.
+        if self.db.read(move |conn| addresses::list_with_news(conn, since, 1)).await?.is_empty() {
+            return Ok(0);
+        }
+        self.db.write(actions::usage::tell_of_addresses).await
     }
 
     /// Takes a few mails that are due and sends them; gives how many it tried.

@@ -104,10 +104,11 @@ fn load(conn: &mut crate::store::Conn, me: &SignedIn) -> Result<HomePage, crate:
     let ends = expiring.iter().filter_map(|k| Some(key(k, Why::Expires, k.expires_at?)));
     let ending = |k: &Key| expiring.iter().any(|other| other.id == k.id);
     let idle = unused.iter().filter(|k| !ending(k)).map(|k| key(k, Why::NeverUsed, k.created_at));
+    let live = keys::Filter::of(keys::Listed::Live, now);
     Ok(HomePage {
         frame: Frame::load(conn, me, Nav::Home)?,
         balance: wallets::balance(conn, organisation)?,
-        active_keys: keys::count(conn, organisation, keys::Listed::Live, now)?,
+        active_keys: keys::count(conn, organisation, live)?,
         waiting,
         mine,
         to_reveal: to_reveal.iter().map(|k| key(k, Why::ToReveal, k.created_at)).collect(),

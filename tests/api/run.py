@@ -20,6 +20,8 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+import document
+
 HERE = Path(__file__).resolve().parent
 PASSWORD = "two people agree"
 WALLET = ["read_balance", "read_transactions", "perform_operations"]
@@ -140,6 +142,8 @@ def main(program):
 
 
 def walk(url):
+    with urllib.request.urlopen(f"{url}/api/v1/openapi.json", timeout=30) as answer:
+        print(f"==> {document.check(json.load(answer))} examples in the document, all of them valid")
     maker, checker = (Person(url, f"{who}@demo.example") for who in ("maker", "checker"))
     wallet = live_key(maker, checker, "Wallet", "wallet", WALLET)
     operations(url, wallet, checker)

@@ -20,10 +20,14 @@ use crate::store;
 use crate::web::State;
 
 /// `GET /api/v1/distributors/{id}/cashouts?cursor=&limit=100`
-pub(super) async fn list(req: HttpRequest, state: Data<State>) -> Result<HttpResponse, ApiError> {
+pub(super) async fn list(
+    req: HttpRequest,
+    state: Data<State>,
+    _: Payload,
+) -> Result<HttpResponse, ApiError> {
     let needs = Needs::wallet("cashouts.list", "read_transactions", &req);
     let gate = Gate::open(&req, &state, needs)?;
-    let query = PageQuery::of(&req).map_err(|why| gate.refuse(why))?;
+    let query = PageQuery::read(&req).map_err(|why| gate.refuse(why))?;
     let limit = query.limit().map_err(|why| gate.refuse(why))?;
     let cursor = query.cursor.as_deref().filter(|cursor| !cursor.is_empty());
     let after = match cursor.map(|cursor| decode(cursor).ok_or(())) {

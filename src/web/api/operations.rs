@@ -25,12 +25,10 @@ pub(super) struct PageQuery {
 }
 
 impl PageQuery {
-    /// Read once the key is known to be good: an extractor would answer first, with a page.
-    pub(super) fn of(req: &HttpRequest) -> Result<Self, ApiError> {
-        let query = Query::<Self>::from_query(req.query_string()).map_err(|_| {
-            ApiError::invalid("", "Give each parameter of the query once, percent-encoded UTF-8")
-        })?;
-        Ok(query.into_inner())
+    /// The query of a request, each parameter once.
+    pub(super) fn read(req: &HttpRequest) -> Result<Self, ApiError> {
+        let read = Query::from_query(req.query_string()).map(Query::into_inner);
+        read.map_err(|_| ApiError::invalid("", "The query of the address cannot be read"))
     }
 
     /// How many: 100 unless told, 1,000 at most.
@@ -53,10 +51,14 @@ fn number(text: Option<&str>, usual: i64, range: std::ops::RangeInclusive<i64>) 
 }
 
 /// `GET /api/v1/distributors/{id}/operations?limit=100&offset=0`
-pub(super) async fn list(req: HttpRequest, state: Data<State>) -> Result<HttpResponse, ApiError> {
+pub(super) async fn list(
+    req: HttpRequest,
+    state: Data<State>,
+    _: Payload,
+) -> Result<HttpResponse, ApiError> {
     let needs = Needs::wallet("operations.list", "read_transactions", &req);
     let gate = Gate::open(&req, &state, needs)?;
-    let page = PageQuery::of(&req).and_then(|query| Ok((query.offset()?, query.limit()?)));
+    let page = PageQuery::read(&req).and_then(|page| Ok((page.offset()?, page.limit()?)));
     let page = page.map_err(|why| gate.refuse(why))?;
     let pass = gate.take().await?;
     let organisation = pass.gate.entry.rule().account.organisation.clone();
