@@ -53,7 +53,13 @@ const ROWS: &[Row] = &[
     Row("GET", "/static/{name}", Nothing, &[], ALL),
     // A session opens no API.
     Row("GET", "/api/v1/keys/self", Nothing, &[], KEYLESS),
+    Row("POST", "/api/v1/keys/self/revoke", Nothing, &[], KEYLESS),
+    Row("POST", "/api/v1/verify", Nothing, &[], KEYLESS),
     Row("GET", "/api/v1/distributors/{id}/balance", Nothing, &[], KEYLESS),
+    Row("GET", "/api/v1/distributors/{id}/operations", Nothing, &[], KEYLESS),
+    Row("POST", "/api/v1/distributors/{id}/operations", Nothing, &[], KEYLESS),
+    Row("GET", "/api/v1/distributors/{id}/cashouts", Nothing, &[], KEYLESS),
+    Row("PUT", "/api/v1/distributors/{id}/cashouts/{operation}", Nothing, &[], KEYLESS),
     Row("GET", "/login", Nothing, &[], ALL),
     Row("POST", "/login", Nothing, &[("email", "a@b.example"), ("password", "wrong")], [422; 8]),
     Row("GET", "/invitation/{token}", Invitation, &[], ALL),
@@ -156,8 +162,11 @@ async fn call(row: &Row, path: &str, person: &mut Browser<'_>) -> Page {
     if for_visitors {
         person.get(path).await;
     }
-    let page =
-        if row.0 == "GET" { person.get(path).await } else { person.submit(path, row.3).await };
+    let page = match row.0 {
+        "GET" => person.get(path).await,
+        "POST" => person.submit(path, row.3).await,
+        other => person.send(person.request(other.parse().unwrap(), path)).await,
+    };
     if for_visitors {
         // Back to the proof that the forms of the session carry.
         person.get("/").await;
@@ -181,7 +190,7 @@ async fn path(app: &TestApp, row: &Row, maker: &mut Browser<'_>) -> String {
     let id = url.rsplit('/').next().unwrap_or_default();
     let path =
         if row.1.starts_with("/api") { row.1.replace("{id}", DEMO_ID) } else { row.1.into() };
-    let path = path.replace("{name}", "app.css");
+    let path = path.replace("{name}", "app.css").replace("{operation}", DEMO_ID);
     ["{id}", "{key}", "{token}"].iter().fold(path, |path, name| path.replace(name, id))
 }
 
