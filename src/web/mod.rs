@@ -5,6 +5,7 @@ mod assets;
 mod chart;
 pub mod client;
 mod context;
+mod docs;
 mod error;
 mod form;
 mod forward_auth;
@@ -151,6 +152,7 @@ fn page_routes(cfg: &mut ServiceConfig) {
                 .route(post().to(operations::submit)),
         )
         .service(page("/operations/new").route(get().to(operations::form)))
+        .service(page("/docs").route(get().to(docs::show)))
         .service(page("/requests").route(get().to(requests::list)))
         .service(page("/requests/{id}").route(get().to(requests::show)))
         .service(page("/requests/{id}/approve").route(post().to(requests::approve)))

@@ -26,6 +26,7 @@ pub(super) enum Nav {
     Operations,
     Keys,
     Requests,
+    Docs,
 }
 
 /// The frame around a page: who is looking, and what to tell them.

@@ -53,17 +53,24 @@ const NEW_OPERATION: &[(&str, &str)] =
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
+    Row("GET", "/api/v1/openapi.json", Nothing, &[], ALL),
     Row("GET", "/livez", Nothing, &[], ALL),
     Row("GET", "/readyz", Nothing, &[], ALL),
     Row("GET", "/static/{name}", Nothing, &[], ALL),
     // A session opens no API.
     Row("GET", "/api/v1/keys/self", Nothing, &[], KEYLESS),
+    Row("POST", "/api/v1/keys/self/revoke", Nothing, &[], KEYLESS),
+    Row("POST", "/api/v1/verify", Nothing, &[], KEYLESS),
     Row("GET", "/api/v1/distributors/{id}/balance", Nothing, &[], KEYLESS),
     // No proxy is trusted here, and nobody else may ask.
     Row("ANY", "/auth/nginx", Nothing, &[], [403; 8]),
     Row("ANY", "/auth/forward", Nothing, &[], [403; 8]),
     Row("ANY", "/auth/envoy/{path:.*}", Nothing, &[], [403; 8]),
     Row("ANY", "/auth/envoy-for/{api}/{path:.*}", Nothing, &[], [403; 8]),
+    Row("GET", "/api/v1/distributors/{id}/operations", Nothing, &[], KEYLESS),
+    Row("POST", "/api/v1/distributors/{id}/operations", Nothing, &[], KEYLESS),
+    Row("GET", "/api/v1/distributors/{id}/cashouts", Nothing, &[], KEYLESS),
+    Row("PUT", "/api/v1/distributors/{id}/cashouts/{operation}", Nothing, &[], KEYLESS),
     Row("GET", "/login", Nothing, &[], ALL),
     Row("POST", "/login", Nothing, &[("email", "a@b.example"), ("password", "wrong")], [422; 8]),
     Row("GET", "/invitation/{token}", Invitation, &[], ALL),
@@ -83,6 +90,7 @@ const ROWS: &[Row] = &[
     Row("GET", "/operations/new", Nothing, &[], [LOGIN, 200, 200, 403, 200, 403, 403, 200]),
     // The wallet of the other organisation is empty.
     Row("POST", "/operations", Merchant, NEW_OPERATION, [LOGIN, 303, 303, 403, 303, 403, 403, 422]),
+    Row("GET", "/docs", Nothing, &[], MEMBERS),
     Row("GET", "/requests", Nothing, &[], MEMBERS),
     Row("GET", "/requests/{id}", Request, &[], OURS),
     Row("POST", "/requests/{id}/approve", Request, &[("version", "1"), ("comment", "")], DECIDE),
@@ -111,6 +119,8 @@ pub(crate) async fn routes(app: &TestApp) -> BTreeSet<(String, String)> {
             methods.into_iter().map(move |method| (method, path.clone()))
         })
         .filter(|(_, path)| path != "/_routes")
+        // Answered like GET.
+        .filter(|(method, _)| method != "HEAD")
         .collect()
 }
 
@@ -168,8 +178,11 @@ async fn call(row: &Row, path: &str, person: &mut Browser<'_>) -> Page {
     if for_visitors {
         person.get(path).await;
     }
-    let page =
-        if row.0 == "GET" { person.get(path).await } else { person.submit(path, row.3).await };
+    let page = match row.0 {
+        "GET" => person.get(path).await,
+        "POST" => person.submit(path, row.3).await,
+        other => person.send(person.request(other.parse().unwrap(), path)).await,
+    };
     if for_visitors {
         // Back to the proof that the forms of the session carry.
         person.get("/").await;
@@ -194,7 +207,7 @@ async fn path(app: &TestApp, row: &Row, maker: &mut Browser<'_>) -> String {
     let id = url.rsplit('/').next().unwrap_or_default();
     let path =
         if row.1.starts_with("/api") { row.1.replace("{id}", DEMO_ID) } else { row.1.into() };
-    let path = path.replace("{name}", "app.css");
+    let path = path.replace("{name}", "app.css").replace("{operation}", DEMO_ID);
     ["{id}", "{key}", "{token}"].iter().fold(path, |path, name| path.replace(name, id))
 }
 

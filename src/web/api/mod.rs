@@ -8,6 +8,7 @@ mod error;
 mod gate;
 mod keys;
 mod machine;
+mod openapi;
 mod operations;
 mod spending;
 mod verify;
@@ -54,6 +55,11 @@ pub(super) fn routes(cfg: &mut ServiceConfig) {
                 .route(head().to(machine(keys::show))),
         )
         .service(at("/api/v1/keys/self/revoke", "POST").route(post().to(machine(keys::revoke))))
+        .service(
+            at("/api/v1/openapi.json", "GET, HEAD")
+                .route(get().to(machine(openapi::document)))
+                .route(head().to(machine(openapi::document))),
+        )
         .service(scope("/api").default_service(to(machine(unknown))));
 }
 

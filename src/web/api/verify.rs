@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::gate::{Gate, Needs};
 use super::keys::describe;
-use super::spending::{attempt, verdict};
+use super::spending::{attempt, is_attempt_name, verdict};
 use super::{ApiError, body};
 use crate::actions::{self, spending};
 use crate::domain::money::Money;
@@ -132,8 +132,9 @@ fn understand(
         Money::parse(text, currency).map(Money::minor).map_err(Fault::amount)
     });
     let name = question.idempotency_key.as_deref();
-    if name.is_some_and(|name| !(1..=255).contains(&name.len())) {
-        return Err(Fault::new("idempotencyKey", "idempotencyKey must have 1 to 255 characters"));
+    if name.is_some_and(|name| !is_attempt_name(name)) {
+        let message = "idempotencyKey must have 1 to 255 visible characters";
+        return Err(Fault::new("idempotencyKey", message));
     }
     Ok(Understood { ip: ip.map(|ip| ip.to_canonical()), amount: amount.transpose()? })
 }
