@@ -1,5 +1,8 @@
 //! Routes: which permission a call needs, told by its method, path and query.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -179,6 +182,12 @@ pub(super) fn find<'a>(api: &'a Api, method: &str, path_and_query: &str) -> Opti
     Some(RouteMatch { permission: &route.permission, restrictions })
 }
 
+/// True for a path that every server reads in the same way.
+pub fn is_canonical(path_and_query: &str) -> bool {
+    let path = path_and_query.split('?').next().unwrap_or_default();
+    path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') && canonical(path).is_some()
+}
+
 /// A path with its escapes undone; nothing for one that another server might read differently.
 fn canonical(path: &str) -> Option<Cow<'_, str>> {
     let doubtful = path.contains("//") || path.bytes().any(|byte| matches!(byte, b'\\' | b';'));
@@ -216,7 +225,7 @@ fn unescape(path: &str) -> Option<String> {
 
 fn hex([high, low]: [u8; 2]) -> Option<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
-    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
 }
 
 /// The restricted values a query names. Servers differ in case, in `name[]` and in what separates
