@@ -12,7 +12,7 @@ use crate::enforce::KeyIndex;
 use crate::error::Error;
 use crate::mail::Mailer;
 use crate::store::outbox::{self, Claimed};
-use crate::store::{Db, idempotency, requests};
+use crate::store::{Db, addresses, idempotency, requests, usage};
 
 /// How often the loop looks for work.
 const TICK: Duration = Duration::from_secs(1);
@@ -34,6 +34,8 @@ const LAST_MAIL: Duration = Duration::from_secs(10);
 const KEEP_MAIL: TimeDelta = TimeDelta::days(30);
 /// How long answers are kept for clients that send the same once more.
 const KEEP_ANSWERS: TimeDelta = TimeDelta::days(7);
+/// How long the hours in which a key was used are kept: a year and a month to compare it with.
+const KEEP_USAGE: TimeDelta = TimeDelta::days(400);
 
 /// Does what is due, once or in a loop.
 #[derive(Clone)]
@@ -53,11 +55,12 @@ impl Worker {
     pub async fn run_once(&self) -> Result<usize, Error> {
         let (flushed, expired) =
             (self.index.flush_usage(&self.db).await, self.expire_requests().await);
+        let told = self.tell_of_addresses().await;
         let waiting = self.tell_checkers().await;
         let mut sent = 0;
         loop {
             match self.send_batch().await? {
-                0 => return Ok(flushed? + expired? + waiting? + sent),
+                0 => return Ok(flushed? + expired? + told? + waiting? + sent),
                 n => sent += n,
             }
         }
@@ -78,6 +81,7 @@ impl Worker {
             if stopped {
                 break;
             }
+            Self::report(self.tell_of_addresses().await.map(drop));
             Self::report(self.expire_requests().await.map(drop));
             let now = self.db.clock().now();
             if now - told >= TELL_EVERY || now < told {
@@ -123,6 +127,7 @@ impl Worker {
                 actions::sign_in::sweep(tx)?;
                 outbox::sweep(tx, tx.now - KEEP_MAIL)?;
                 idempotency::sweep(tx, tx.now - KEEP_ANSWERS)?;
+                usage::sweep(tx, tx.now - KEEP_USAGE)?;
                 Ok(())
             })
             .await
@@ -145,6 +150,16 @@ impl Worker {
             return Ok(0);
         }
         self.db.write(actions::operations::tell_checkers).await
+    }
+
+    /// Mails the addresses that keys were called from for the first time.
+    async fn tell_of_addresses(&self) -> Result<usize, Error> {
+        let since = self.db.clock().now() - actions::usage::QUIET;
+        // Looked at first, because a write takes the one lock of SQLite.
+        if self.db.read(move |conn| addresses::list_with_news(conn, since, 1)).await?.is_empty() {
+            return Ok(0);
+        }
+        self.db.write(actions::usage::tell_of_addresses).await
     }
 
     /// Takes a few mails that are due and sends them; gives how many it tried.

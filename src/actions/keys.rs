@@ -13,10 +13,38 @@ use crate::domain::request::Request;
 use crate::domain::secret::PlainSecret;
 use crate::domain::text::fold_spaces;
 use crate::error::Error;
-use crate::store::{Tx, keys, secrets, usage};
+use crate::store::{Tx, keys, organisations, secrets, usage};
+
+/// Refuses one key more than the catalogue allows to be live at a time. Whoever asks at the same time
+/// queues up on the organisation, so that of two for the last place one is refused.
+pub(super) fn keep_caps(
+    tx: &mut Tx<'_>,
+    organisation: &OrganisationId,
+    grant: &Grant,
+) -> Result<(), Error> {
+    let Some(api) = tx.site.catalogue.find(&grant.api) else { return Ok(()) };
+    for cap in api.caps(grant.access_type.as_deref()) {
+        organisations::lock(tx, organisation)?;
+        let live = keys::Filter {
+            api: Some(&grant.api),
+            access_type: cap.access_type,
+            ..keys::Filter::of(keys::Listed::Live, tx.now)
+        };
+        if keys::count_to(tx.conn, organisation, live, i64::from(cap.keys))? >= i64::from(cap.keys)
+        {
+            let name = match cap.access_type {
+                Some(_) => format!("{} ({})", api.name, cap.name),
+                None => cap.name.to_owned(),
+            };
+            return Err(Refusal::CapReached(cap.keys, name).into());
+        }
+    }
+    Ok(())
+}
 
 /// Makes the key that was approved; nothing secret exists yet.
 pub(super) fn issue(tx: &mut Tx<'_>, request: &Request, grant: &Grant) -> Result<Key, Error> {
+    keep_caps(tx, &request.organisation_id, grant)?;
     let key = Key {
         id: KeyId::new(tx.new_id()),
         organisation_id: request.organisation_id.clone(),

@@ -5,14 +5,16 @@ use chrono::TimeDelta;
 
 use crate::domain::key::{Grant, Key};
 use crate::domain::member::{Actor, Member};
-use crate::domain::money::{Currency, Money};
+use crate::domain::money::{Currency, Money, group};
 use crate::domain::movement::Movement;
 use crate::domain::operation::OperationStatus;
 use crate::domain::organisation::Organisation;
 use crate::domain::request::{Payload, Request};
 use crate::domain::text::Email;
+use crate::domain::usage::Address;
 use crate::error::Error;
 use crate::mail::Letter;
+use crate::store::addresses;
 use crate::store::operations::News;
 use crate::store::{Tx, members, outbox};
 
@@ -219,6 +221,52 @@ pub(super) fn key_revoked(tx: &mut Tx<'_>, key: &Key, by: &str, reason: &str) ->
     to_maker_and_contact(tx, key, &content)
 }
 
+/// Tells the maker and the contact address where the key was called from for the first time.
+pub(super) fn addresses_seen(
+    tx: &mut Tx<'_>,
+    key: &Key,
+    news: &addresses::News,
+) -> Result<(), Error> {
+    let label = &key.grant.label;
+    let (subject, what) = if news.total == 1 {
+        (format!("New address: {label}"), "an address".to_owned())
+    } else {
+        let total = group(news.total);
+        (format!("{total} new addresses: {label}"), format!("{total} addresses"))
+    };
+    let mut facts: Vec<_> =
+        news.newest.iter().map(|address| ("From", address_fact(address))).collect();
+    let listed = i64::try_from(news.newest.len()).unwrap_or(i64::MAX);
+    if news.total > listed {
+        facts.push(("And", format!("{} more", group(news.total - listed))));
+    }
+    let content = Content {
+        subject,
+        opening: format!(
+            "The key “{label}” was called from {what} it had never been called from before."
+        ),
+        facts,
+        closing: "If that was not expected, revoke the key on its page; that takes effect at once. \
+                  New addresses of one key are mailed at most once an hour.",
+        link: ("See where the key is used", format!("{}#usage", key_link(tx, key))),
+    };
+    to_maker_and_contact(tx, key, &content)
+}
+
+fn address_fact(address: &Address) -> String {
+    let calls = match address.calls {
+        1 => "1 call".to_owned(),
+        calls => format!("{} calls", group(calls)),
+    };
+    let denied = match address.denied {
+        0 => String::new(),
+        denied if denied == address.calls => ", denied".to_owned(),
+        denied => format!(", {} denied", group(denied)),
+    };
+    let first = address.first_seen_at.format("%-d %b %Y, %H:%M UTC");
+    format!("{}, first on {first}, {calls}{denied}", address.ip)
+}
+
 /// Invites somebody to choose a password.
 pub(super) fn invitation(
     tx: &mut Tx<'_>,
@@ -295,17 +343,27 @@ fn grant_facts(tx: &Tx<'_>, grant: &Grant, currency: Currency) -> Vec<(&'static 
     };
     let life =
         grant.expires_in_days.map_or_else(|| "never".to_owned(), |days| format!("{days} days"));
-    let api = catalogue.find(&grant.api).map_or_else(|| grant.api.clone(), |api| api.name.clone());
-    vec![
-        ("Key", grant.label.clone()),
-        ("API", api),
-        ("Environment", grant.environment.as_str().to_owned()),
-        ("Permissions", names.join(", ")),
-        ("Most per operation", limit(grant.max_transaction)),
-        ("Most per day", limit(grant.max_daily)),
-        ("Allowed addresses", addresses),
-        ("Expires after", life),
-    ]
+    let entry = catalogue.find(&grant.api);
+    let api = entry.map_or_else(|| grant.api.clone(), |api| api.name.clone());
+    let mut facts = vec![("Key", grant.label.clone()), ("API", api)];
+    facts.extend(grant.system.clone().map(|system| ("System", system)));
+    facts.push(("Environment", grant.environment.as_str().to_owned()));
+    facts.extend(entry.and_then(|api| {
+        let access = api.access_type(grant.access_type.as_deref()?)?;
+        Some(("Access type", access.name.clone()))
+    }));
+    facts.push(("Permissions", names.join(", ")));
+    for (slug, values) in &grant.restrictions {
+        let name = entry.and_then(|api| api.restriction(slug)).map_or(slug, |list| &list.name);
+        let values = values.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        facts.push(("Restricted to", format!("{name}: {values}")));
+    }
+    if entry.is_none_or(|api| api.money_limits) {
+        facts.push(("Most per operation", limit(grant.max_transaction)));
+        facts.push(("Most per day", limit(grant.max_daily)));
+    }
+    facts.extend([("Allowed addresses", addresses), ("Expires after", life)]);
+    facts
 }
 
 fn request_link(tx: &Tx<'_>, request: &Request) -> String {

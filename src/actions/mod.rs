@@ -11,6 +11,7 @@ pub mod organisations;
 pub mod requests;
 pub mod sign_in;
 pub mod spending;
+pub mod usage;
 pub mod wallets;
 
 use crate::domain::member::{Actor, MemberState};

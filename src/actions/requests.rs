@@ -76,6 +76,9 @@ fn submit_payload(
     if i32::try_from(checkers.len()).is_ok_and(|found| found < needed) {
         return Err(Refusal::NobodyCanApprove(people(needed)).into());
     }
+    if let Payload::IssueKey(grant) = &payload {
+        keys::keep_caps(tx, me.organisation(), grant)?;
+    }
     let request = Request {
         id: RequestId::new(tx.new_id()),
         organisation_id: organisation.id.clone(),

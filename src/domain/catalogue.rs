@@ -243,8 +243,8 @@ impl Api {
     pub fn caps(&self, access_type: Option<&str>) -> impl Iterator<Item = Cap<'_>> {
         let whole = self.cap.map(|keys| Cap { keys, name: self.name.as_str(), access_type: None });
         let part = access_type.and_then(|slug| self.access_type(slug)).and_then(|access| {
-            let (name, slug) = (access.name.as_str(), access.slug.as_str());
-            access.cap.map(|keys| Cap { keys, name, access_type: Some(slug) })
+            let access_type = Some(access.slug.as_str());
+            access.cap.map(|keys| Cap { keys, name: &access.name, access_type })
         });
         whole.into_iter().chain(part)
     }
@@ -261,15 +261,5 @@ impl Restriction {
     /// The value with this slug.
     pub fn value(&self, slug: &str) -> Option<&Choice> {
         self.values.iter().find(|value| value.slug == slug)
-    }
-}
-
-impl Credential {
-    /// The name of the header with what stands before the key: `Authorization: Bearer`.
-    pub fn shown(&self) -> String {
-        match &self.scheme {
-            Some(scheme) => format!("{}: {scheme}", self.header),
-            None => format!("{}:", self.header),
-        }
     }
 }

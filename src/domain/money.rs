@@ -148,7 +148,7 @@ impl Money {
             format!("{:0>width$}", self.minor.unsigned_abs(), width = decimals.saturating_add(1));
         let (whole, fraction) = digits.split_at(digits.len().saturating_sub(decimals));
         let sign = if self.minor < 0 { "-" } else { "" };
-        let whole = if grouped { group(whole) } else { whole.to_owned() };
+        let whole = if grouped { group_digits(whole) } else { whole.to_owned() };
         if decimals == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
     }
 }
@@ -166,8 +166,14 @@ fn without_thousands(text: &str) -> Option<String> {
     fits.then(|| format!("{}{rest}", whole.replace(',', "")))
 }
 
-/// `1234567` as `1,234,567`.
-fn group(digits: &str) -> String {
+/// `1234567` as `1,234,567`: any count, as people read it. Templates have references to theirs.
+pub fn group(count: impl std::borrow::Borrow<i64>) -> String {
+    let count = *count.borrow();
+    let sign = if count < 0 { "-" } else { "" };
+    format!("{sign}{}", group_digits(&count.unsigned_abs().to_string()))
+}
+
+fn group_digits(digits: &str) -> String {
     let mut out = String::new();
     for (i, c) in digits.chars().enumerate() {
         if i > 0 && digits.len().saturating_sub(i).is_multiple_of(3) {

@@ -31,6 +31,11 @@ pub enum Refusal {
         "Your organisation cannot approve this: it needs {0}. Ask an administrator to invite a checker first."
     )]
     NobodyCanApprove(String),
+    /// There are as many live keys as the catalogue allows; holds how many, and of what.
+    #[error(
+        "Your organisation already has {0} live keys for {1}, and there may be no more. Revoke (delete) one first."
+    )]
+    CapReached(u32, String),
     /// The one reveal is over.
     #[error(
         "This key was already shown, and saved or used. It cannot be shown again; request a new one if it is lost."
@@ -96,6 +101,7 @@ impl Refusal {
             Self::ReasonMissing => "reason_missing",
             Self::NotYourRequest => "not_your_request",
             Self::NobodyCanApprove(_) => "nobody_can_approve",
+            Self::CapReached(..) => "cap_reached",
             Self::AlreadyRevealed => "already_revealed",
             Self::NothingToConfirm => "nothing_to_confirm",
             Self::SecretReplaced => "secret_replaced",

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use uuid::Uuid;
@@ -150,7 +150,12 @@ pub struct KeyIndex {
     used: Mutex<Vec<(Uuid, Arc<Meter>)>>,
     /// Whether other nodes are heard; none where there are no others.
     pulse: OnceLock<Arc<Pulse>>,
+    /// How often in a row usage could not be written.
+    failures: AtomicU32,
 }
+
+/// After so many failures the database counts as down.
+const DOWN_AFTER: u32 = 2;
 
 impl KeyIndex {
     /// An index that holds every key of the database, and is told of each change from now on.
@@ -162,6 +167,7 @@ impl KeyIndex {
             catalogue: db.site().catalogue.clone(),
             used: Mutex::default(),
             pulse: OnceLock::new(),
+            failures: AtomicU32::new(0),
         });
         let told = Arc::clone(&index);
         // First listen, then read: a change in between arrives twice, and the older one is ignored.
@@ -208,9 +214,11 @@ impl KeyIndex {
         Some(Rule::new(key, account, Arc::clone(api)))
     }
 
-    /// False if changes of other nodes may have gone unheard: then nothing is let through.
+    /// False if changes of other nodes may have gone unheard, or if the database takes no writes, so that
+    /// nobody could revoke a key either: then nothing is let through.
     pub fn is_fresh(&self) -> bool {
-        self.pulse.get().is_none_or(|pulse| pulse.is_alive())
+        self.failures.load(Ordering::Relaxed) < DOWN_AFTER
+            && self.pulse.get().is_none_or(|pulse| pulse.is_alive())
     }
 
     /// How many secrets open something.
@@ -282,7 +290,10 @@ impl KeyIndex {
         let batch = Arc::new(batch);
         let writing = Arc::clone(&batch);
         let written = db.write(move |tx| usage::flush(tx, &writing)).await;
-        if written.is_err() {
+        if written.is_ok() {
+            self.failures.store(0, Ordering::Relaxed);
+        } else {
+            self.failures.fetch_add(1, Ordering::Relaxed);
             for ((id, meter), (_, taken)) in meters.into_iter().zip(batch.iter()) {
                 if meter.put_back(taken) {
                     lock(&self.used).push((id, meter));

@@ -148,11 +148,11 @@ fn drop_silent(tx: &mut Tx<'_>, keys: &[&str]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The addresses of a key, newest first.
+/// The addresses of a key, the one that called last first.
 pub fn list(conn: &mut Conn, key: &KeyId, limit: i64) -> Result<Vec<Address>, Error> {
     let rows = key_addresses::table
         .filter(key_addresses::key_id.eq(key))
-        .order((key_addresses::first_seen_at.desc(), key_addresses::ip))
+        .order((key_addresses::last_seen_at.desc(), key_addresses::ip))
         .limit(limit)
         .select(Row::as_select())
         .load::<Row>(conn)?;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
 
+use super::requests::{COUNTED, one};
 use super::schema::{key_usage, keys, secrets};
 use super::secrets::LiveSecret;
 use super::{Change, Conn, Tx};
@@ -32,6 +33,26 @@ pub enum Listed {
     Expired,
     /// Ended by somebody.
     Revoked,
+}
+
+/// Which keys of an organisation a list shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter<'a> {
+    /// By where they stand.
+    pub which: Listed,
+    /// The moment that decides what has expired.
+    pub now: DateTime<Utc>,
+    /// Only those that open this API.
+    pub api: Option<&'a str>,
+    /// Only those of this access type.
+    pub access_type: Option<&'a str>,
+}
+
+impl Filter<'_> {
+    /// All that stand there now.
+    pub fn of(which: Listed, now: DateTime<Utc>) -> Self {
+        Self { which, now, api: None, access_type: None }
+    }
 }
 
 /// The key with this id, if it belongs to the organisation.
@@ -72,19 +93,19 @@ pub fn find_of_request(conn: &mut Conn, request: &RequestId) -> Result<Option<Ke
     row.optional()?.map(Row::parse).transpose()
 }
 
-/// Keys of an organisation, newest first.
+/// Keys of an organisation, newest first; those that expired last first.
 pub fn list(
     conn: &mut Conn,
     organisation: &OrganisationId,
-    (which, now): (Listed, DateTime<Utc>),
+    filter: Filter<'_>,
     (offset, limit): (i64, i64),
 ) -> Result<Vec<Key>, Error> {
-    let rows = listed(organisation, which, now)
-        .order((keys::created_at.desc(), keys::id.desc()))
-        .offset(offset)
-        .limit(limit)
-        .select(Row::as_select())
-        .load::<Row>(conn)?;
+    let query = listed(organisation, filter);
+    let query = match filter.which {
+        Listed::Live | Listed::Revoked => query.order((keys::created_at.desc(), keys::id.desc())),
+        Listed::Expired => query.order((keys::expires_at.desc(), keys::id.desc())),
+    };
+    let rows = query.offset(offset).limit(limit).select(Row::as_select()).load::<Row>(conn)?;
     rows.into_iter().map(Row::parse).collect()
 }
 
@@ -95,7 +116,7 @@ pub fn list_to_reveal(
     maker: &MemberId,
     now: DateTime<Utc>,
 ) -> Result<Vec<Key>, Error> {
-    let rows = listed(organisation, Listed::Live, now)
+    let rows = listed(organisation, Filter::of(Listed::Live, now))
         .filter(keys::maker_id.eq(maker.clone()))
         .filter(keys::state.eq("approved"))
         .order((keys::created_at, keys::id))
@@ -112,7 +133,7 @@ pub fn list_expiring(
     now: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> Result<Vec<Key>, Error> {
-    let rows = listed(organisation, Listed::Live, now)
+    let rows = listed(organisation, Filter::of(Listed::Live, now))
         .filter(keys::expires_at.lt(until.naive_utc()))
         .order((keys::expires_at, keys::id))
         .limit(20)
@@ -128,12 +149,14 @@ pub fn list_never_used(
     now: DateTime<Utc>,
     since: DateTime<Utc>,
 ) -> Result<Vec<Key>, Error> {
-    let used =
-        key_usage::table.filter(key_usage::last_used_at.is_not_null()).select(key_usage::key_id);
-    let rows = listed(organisation, Listed::Live, now)
+    // Looked up key by key: a list of every key that was used would be long.
+    let used = key_usage::table
+        .filter(key_usage::key_id.eq(keys::id))
+        .filter(key_usage::last_used_at.is_not_null());
+    let rows = listed(organisation, Filter::of(Listed::Live, now))
         .filter(keys::state.eq("active"))
         .filter(keys::created_at.lt(since.naive_utc()))
-        .filter(keys::id.ne_all(used))
+        .filter(diesel::dsl::not(diesel::dsl::exists(used)))
         .order((keys::created_at, keys::id))
         .limit(20)
         .select(Row::as_select())
@@ -141,22 +164,38 @@ pub fn list_never_used(
     rows.into_iter().map(Row::parse).collect()
 }
 
-/// How many keys [`list`] would find without a limit.
+/// How many keys [`list`] would find without a limit; counted like requests, so far as is read.
 pub fn count(
     conn: &mut Conn,
     organisation: &OrganisationId,
-    which: Listed,
-    now: DateTime<Utc>,
+    filter: Filter<'_>,
 ) -> Result<i64, Error> {
-    Ok(listed(organisation, which, now).count().get_result(conn)?)
+    count_to(conn, organisation, filter, COUNTED + 1)
+}
+
+/// The same, counted to `most`.
+pub fn count_to(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    filter: Filter<'_>,
+    most: i64,
+) -> Result<i64, Error> {
+    let rows = listed(organisation, filter).select(one()).limit(most).load::<i32>(conn)?;
+    Ok(i64::try_from(rows.len()).unwrap_or(i64::MAX))
 }
 
 type Boxed = keys::BoxedQuery<'static, super::pool::MultiBackend>;
 
-fn listed(organisation: &OrganisationId, which: Listed, now: DateTime<Utc>) -> Boxed {
-    let now = now.naive_utc();
-    let query = keys::table.filter(keys::organisation_id.eq(organisation.clone())).into_boxed();
-    match which {
+fn listed(organisation: &OrganisationId, filter: Filter<'_>) -> Boxed {
+    let now = filter.now.naive_utc();
+    let mut query = keys::table.filter(keys::organisation_id.eq(organisation.clone())).into_boxed();
+    if let Some(api) = filter.api {
+        query = query.filter(keys::api.eq(api.to_owned()));
+    }
+    if let Some(access_type) = filter.access_type {
+        query = query.filter(keys::access_type.eq(access_type.to_owned()));
+    }
+    match filter.which {
         Listed::Live => query
             .filter(keys::state.ne("revoked"))
             .filter(keys::expires_at.is_null().or(keys::expires_at.gt(now).assume_not_null())),

@@ -16,6 +16,15 @@ pub fn get(conn: &mut Conn, id: &OrganisationId) -> Result<Organisation, Error> 
     organisations::table.find(id).select(Row::as_select()).first(conn)?.parse()
 }
 
+/// Takes the row's lock by an update that changes nothing: what is counted after it stays so until
+/// the transaction ends.
+pub fn lock(tx: &mut Tx<'_>, id: &OrganisationId) -> Result<(), Error> {
+    diesel::update(organisations::table.find(id))
+        .set(organisations::name.eq(organisations::name))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
 /// How many organisations there are.
 pub fn count(conn: &mut Conn) -> Result<i64, Error> {
     Ok(organisations::table.count().get_result(conn)?)

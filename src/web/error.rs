@@ -123,6 +123,7 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         | Refusal::NothingToConfirm
         | Refusal::SecretReplaced
         | Refusal::NobodyCanApprove(_)
+        | Refusal::CapReached(..)
         | Refusal::KeyEnded(_) => StatusCode::CONFLICT,
         Refusal::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
         Refusal::ReasonMissing

@@ -14,8 +14,6 @@ use crate::error::Error;
 
 /// The field that carries the proof.
 const CSRF: &str = "csrf";
-/// Fields that may stand in a form several times.
-const REPEATED: &[&str] = &["permissions"];
 /// How long a whole form may take to arrive; actix itself would wait for ever.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -51,7 +49,11 @@ impl Form {
                 "This form is from an earlier visit. Nothing was done. Go back, reload the page and try again.",
             ));
         }
-        if form.repeats_itself() {
+        let state = super::signed_in::state(req)?;
+        // The ticks of a list: permissions, and the restrictions of whatever API.
+        let list =
+            |name: &str| name == "permissions" || state.db.site().catalogue.has_restriction(name);
+        if form.repeats_itself(list) {
             return Err(bad(StatusCode::BAD_REQUEST, "A field of the form is there twice."));
         }
         Ok(form)
@@ -85,8 +87,8 @@ impl Form {
             .find(|field| *field != CSRF && !known.contains(field))
     }
 
-    fn repeats_itself(&self) -> bool {
+    fn repeats_itself(&self, may: impl Fn(&str) -> bool) -> bool {
         let mut seen = std::collections::HashSet::new();
-        self.0.iter().any(|(field, _)| !REPEATED.contains(&field.as_str()) && !seen.insert(field))
+        self.0.iter().any(|(field, _)| !may(field) && !seen.insert(field))
     }
 }

@@ -120,6 +120,7 @@ fn load(conn: &mut Conn, me: &SignedIn) -> Result<HomePage, Error> {
     let ends = expiring.iter().filter_map(|k| Some(key(k, Why::Expires, k.expires_at?)));
     let ending = |k: &Key| expiring.iter().any(|other| other.id == k.id);
     let idle = unused.iter().filter(|k| !ending(k)).map(|k| key(k, Why::NeverUsed, k.created_at));
+    let live = keys::Filter::of(keys::Listed::Live, now);
     Ok(HomePage {
         balance: wallets::balance(conn, organisation)?,
         unsettled: (
@@ -128,7 +129,7 @@ fn load(conn: &mut Conn, me: &SignedIn) -> Result<HomePage, Error> {
         ),
         latest,
         frame,
-        active_keys: keys::count(conn, organisation, keys::Listed::Live, now)?,
+        active_keys: keys::count(conn, organisation, live)?,
         waiting: others.iter().map(view).collect(),
         mine: mine.iter().map(view).collect(),
         to_reveal: to_reveal.iter().map(|k| key(k, Why::ToReveal, k.created_at)).collect(),

@@ -8,6 +8,8 @@ pub(super) use check::show as check;
 pub(super) use form::{form, submit};
 pub(super) use show::{confirm, reveal, revoke, show_or_list as show};
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use askama::Template;
@@ -18,7 +20,9 @@ use super::error::PageError;
 use super::outer::see_other;
 use super::page::{Frame, Nav, html_after_flash};
 use super::signed_in::SignedIn;
+use super::usage::Range;
 use super::view::{Badge, Beside, GrantView, KeyView, Names, Pager, ROWS, request_url};
+use crate::domain::catalogue::{Api, Catalogue};
 use crate::domain::id::{KeyId, MemberId};
 use crate::domain::key::{Key, Secret};
 use crate::domain::request::{Request, RequestState};
@@ -93,6 +97,43 @@ struct ListPage {
     keys: Vec<KeyView>,
     requests: Vec<RequestRow>,
     pager: Pager,
+    /// Every API, to narrow the list to one.
+    apis: Vec<Arc<Api>>,
+    /// The one it is narrowed to.
+    api: Option<String>,
+}
+
+impl ListPage {
+    /// The address of a tab, narrowed to the same API.
+    fn url(&self, tab: Tab) -> String {
+        let url = format!("/settings/api-keys/{}", tab.slug());
+        self.api.as_ref().map_or_else(|| url.clone(), |api| format!("{url}?api={api}"))
+    }
+
+    /// The address that ends where the number of a page goes.
+    fn page_url(&self) -> String {
+        let url = self.url(self.tab);
+        format!("{url}{}page=", if url.contains('?') { '&' } else { '?' })
+    }
+
+    /// True if the list is narrowed to this API.
+    fn is_narrowed_to(&self, slug: &str) -> bool {
+        self.api.as_deref() == Some(slug)
+    }
+
+    /// Where the form starts: at the API the list is narrowed to.
+    fn new_url(&self) -> String {
+        let api = self.api.as_ref().map(|api| format!("?api={api}")).unwrap_or_default();
+        format!("/settings/api-keys/new{api}")
+    }
+}
+
+#[derive(serde::Deserialize)]
+pub(super) struct ListQuery {
+    page: Option<i64>,
+    api: Option<String>,
+    /// What the usage of a single key is shown for.
+    range: Option<Range>,
 }
 
 /// A request as a row of the tabs *pending* and *rejected*.
@@ -118,58 +159,69 @@ async fn list(
     state: &Data<State>,
     me: SignedIn,
     tab: Tab,
-    asked: Option<i64>,
+    ListQuery { page, api, .. }: ListQuery,
 ) -> Result<HttpResponse, PageError> {
     let flash = me.flash;
     let catalogue = state.db.site().catalogue.clone();
+    let api = api.filter(|slug| !slug.is_empty());
+    if api.as_ref().is_some_and(|slug| catalogue.find(slug).is_none()) {
+        return Err(Error::NotFound.into());
+    }
     let page = state
         .db
         .read(move |conn| {
             let frame = Frame::load(conn, &me, Nav::Keys)?;
-            let counts = Tab::ALL.into_iter().map(|tab| Ok((tab, count(conn, &me, tab)?)));
+            let counts =
+                Tab::ALL.into_iter().map(|tab| Ok((tab, count(conn, &me, (tab, api.as_deref()))?)));
             let counts = counts.collect::<Result<Vec<_>, Error>>()?;
             let total = counts.iter().find(|(other, _)| *other == tab).map_or(0, |(_, n)| *n);
-            let pager = Pager::new(asked, total);
+            let pager = Pager::new(page, total);
             let beside = (&catalogue, frame.organisation.currency);
             let keys = match tab.keys() {
-                Some(which) => key_rows(conn, &me, (which, pager), beside)?,
+                Some(which) => key_rows(conn, &me, (which, api.as_deref(), pager), beside)?,
                 None => Vec::new(),
             };
             let requests = match tab.requests() {
-                Some(state) => request_rows(conn, &me, (state, pager), beside)?,
+                Some(state) => request_rows(conn, &me, (state, api.as_deref(), pager), beside)?,
                 None => Vec::new(),
             };
-            Ok(ListPage { frame, tab, counts, keys, requests, pager })
+            let apis = catalogue.list().to_vec();
+            Ok(ListPage { frame, tab, counts, keys, requests, pager, apis, api })
         })
         .await?;
     Ok(html_after_flash(&page, flash))
 }
 
-fn count(conn: &mut Conn, me: &SignedIn, tab: Tab) -> Result<i64, Error> {
+fn count(conn: &mut Conn, me: &SignedIn, (tab, api): (Tab, Option<&str>)) -> Result<i64, Error> {
     let organisation = me.actor.organisation();
     match (tab.keys(), tab.requests()) {
-        (Some(which), _) => keys::count(conn, organisation, which, me.now),
-        (None, Some(state)) => requests::count(conn, organisation, of_keys(&[state])),
+        (Some(which), _) => {
+            let filter = keys::Filter { api, ..keys::Filter::of(which, me.now) };
+            keys::count(conn, organisation, filter)
+        }
+        (None, Some(state)) => requests::count(conn, organisation, of_keys(&[state], api)),
         (None, None) => Ok(0),
     }
 }
 
-fn of_keys(states: &[RequestState]) -> requests::Filter<'_> {
-    requests::Filter { states, kind: Some("issue_key"), ..requests::Filter::default() }
+fn of_keys<'a>(states: &'a [RequestState], api: Option<&'a str>) -> requests::Filter<'a> {
+    requests::Filter { states, kind: Some("issue_key"), api, ..requests::Filter::default() }
 }
 
-type Site<'a> = (&'a crate::domain::catalogue::Catalogue, crate::domain::money::Currency);
+type Site<'a> = (&'a Catalogue, crate::domain::money::Currency);
 
 fn key_rows(
     conn: &mut Conn,
     me: &SignedIn,
-    (which, pager): (keys::Listed, Pager),
+    (which, api, pager): (keys::Listed, Option<&str>, Pager),
     (catalogue, currency): Site<'_>,
 ) -> Result<Vec<KeyView>, Error> {
-    let found = keys::list(conn, me.actor.organisation(), (which, me.now), (pager.offset(), ROWS))?;
+    let filter = keys::Filter { api, ..keys::Filter::of(which, me.now) };
+    let found = keys::list(conn, me.actor.organisation(), filter, (pager.offset(), ROWS))?;
     let ids: Vec<&KeyId> = found.iter().map(|key| &key.id).collect();
     let secrets = secrets::of_keys(conn, &ids)?;
     let usage = usage::list(conn, &ids)?;
+    let day = usage::list_calls_since(conn, &ids, Range::Day.start(me.now))?;
     let names = Names::load(conn, found.iter().flat_map(people))?;
     let beside = Beside { catalogue, currency, now: me.now, names: &names };
     let view = |key: &Key| {
@@ -178,7 +230,9 @@ fn key_rows(
             .iter()
             .find(|(id, _)| *id == key.id)
             .map_or_else(Usage::default, |(_, usage)| usage.clone());
-        KeyView::new(key, &own, used, &beside)
+        let day = day.iter().find(|(id, ..)| *id == key.id);
+        let day = day.map_or((0, 0), |(_, calls, denied)| (*calls, *denied));
+        KeyView { day, ..KeyView::new(key, &own, used, &beside) }
     };
     Ok(found.iter().map(view).collect())
 }
@@ -186,14 +240,14 @@ fn key_rows(
 fn request_rows(
     conn: &mut Conn,
     me: &SignedIn,
-    (state, pager): (RequestState, Pager),
+    (state, api, pager): (RequestState, Option<&str>, Pager),
     (catalogue, currency): Site<'_>,
 ) -> Result<Vec<RequestRow>, Error> {
     let filter = requests::Filter {
         newest_first: state != RequestState::Pending,
         offset: pager.offset(),
         limit: ROWS,
-        ..of_keys(std::slice::from_ref(&state))
+        ..of_keys(std::slice::from_ref(&state), api)
     };
     let found = requests::list(conn, me.actor.organisation(), filter)?;
     let ids: Vec<_> = found.iter().map(|request| &request.id).collect();

@@ -2,6 +2,7 @@
 
 mod api;
 mod assets;
+mod chart;
 pub mod client;
 mod context;
 mod error;
@@ -19,6 +20,7 @@ mod sessions;
 mod sign_in;
 mod signed_in;
 mod story;
+mod usage;
 mod view;
 
 use std::sync::Arc;
@@ -96,7 +98,7 @@ pub fn routes(state: State) -> impl FnOnce(&mut ServiceConfig) {
         cfg.app_data(Data::new(state))
             .app_data(PayloadConfig::new(FORM_MAX))
             .app_data(queries)
-            .service(scope("/api").wrap(from_fn(outer::wrap_machine)).configure(api::routes))
+            .configure(api::routes)
             .service(
                 scope("").wrap(from_fn(outer::wrap)).configure(plain_routes).service(
                     scope("")
@@ -137,6 +139,7 @@ fn page_routes(cfg: &mut ServiceConfig) {
         .service(page("/settings/api-keys/new").route(get().to(keys::form)))
         .service(page("/settings/api-keys/{key}").route(get().to(keys::show)))
         .service(page("/settings/api-keys/{key}/check").route(get().to(keys::check)))
+        .service(page("/settings/api-keys/{key}/usage.csv").route(get().to(usage::csv)))
         .service(page("/settings/api-keys/{key}/reveal").route(post().to(keys::reveal)))
         .service(page("/settings/api-keys/{key}/confirm").route(post().to(keys::confirm)))
         .service(page("/settings/api-keys/{key}/revoke").route(post().to(keys::revoke)))

@@ -14,7 +14,6 @@ use actix_web::web::Data;
 use actix_web::{Error as ActixError, HttpResponse, ResponseError as _};
 
 use super::State;
-use super::api::ApiError;
 use super::context::Context;
 use super::error::{PageError, forbidden_origin};
 use crate::error::Error;
@@ -23,7 +22,8 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-
     connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; object-src 'none'; \
     require-trusted-types-for 'script'";
 
-const YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
+pub(super) const YEAR: HeaderValue =
+    HeaderValue::from_static("max-age=31536000; includeSubDomains");
 
 /// Headers of every page, errors included.
 const HEADERS: &[(&str, &str)] = &[
@@ -58,7 +58,8 @@ pub(super) async fn wrap(
     let result = context
         .scope(async {
             // Answered here, where the request still has its id.
-            survive(next.call(req)).await.map_err(|e| answer(&e))
+            let fault = |e| PageError::from(e).into();
+            survive(next.call(req), fault).await.map_err(|e| answer(&e))
         })
         .await;
     match result {
@@ -76,41 +77,6 @@ pub(super) async fn wrap(
             dress(res.headers_mut(), &id, secure);
             Err(InternalError::from_response("answered", res).into())
         }
-    }
-}
-
-/// The layer round the APIs: what [`wrap`] does, as far as it means something to a machine.
-pub(super) async fn wrap_machine(
-    mut req: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, ActixError> {
-    let secure = req.app_data::<Data<State>>().is_some_and(|state| state.settings.secure);
-    let context = Context::of_machine(secure);
-    if req.method() == Method::HEAD {
-        req.head_mut().method = Method::GET;
-    }
-    let id = context.request_id.clone();
-    let result = context
-        .scope(async { survive(next.call(req)).await.map_err(|e| answer_machine(&e)) })
-        .await;
-    match result {
-        Ok(mut res) => {
-            tracing::debug!(request_id = id, status = res.status().as_u16(), "answered a machine");
-            dress_machine(res.headers_mut(), &id, secure);
-            Ok(res)
-        }
-        Err(mut res) => {
-            dress_machine(res.headers_mut(), &id, secure);
-            Err(InternalError::from_response("answered", res).into())
-        }
-    }
-}
-
-/// The answer to a call that failed: a refusal as it is, anything else as a fault of ours.
-fn answer_machine(e: &ActixError) -> HttpResponse {
-    match e.as_error::<ApiError>() {
-        Some(why) => why.error_response(),
-        None => ApiError::from(Error::internal(e)).error_response(),
     }
 }
 
@@ -162,13 +128,14 @@ fn is_own_host(headers: &HeaderMap, origin: &str, own: &str) -> bool {
 }
 
 /// Turns a panic into an error, so that the connection gets an answer.
-async fn survive<T>(future: impl Future<Output = Result<T, ActixError>>) -> Result<T, ActixError> {
+pub(super) async fn survive<T, E>(
+    future: impl Future<Output = Result<T, E>>,
+    fault: fn(Error) -> E,
+) -> Result<T, E> {
     let mut future = pin!(future);
     std::future::poll_fn(|cx| {
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
-        polled.unwrap_or_else(|_| {
-            Poll::Ready(Err(PageError::from(Error::internal("a handler panicked")).into()))
-        })
+        polled.unwrap_or_else(|_| Poll::Ready(Err(fault(Error::internal("a handler panicked")))))
     })
     .await
 }
@@ -185,24 +152,6 @@ fn dress(headers: &mut HeaderMap, request_id: &str, secure: bool) {
     }
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
-}
-
-/// The headers that mean something to whoever calls an API; each call pays for each of them.
-fn dress_machine(headers: &mut HeaderMap, request_id: &str, secure: bool) {
-    let fixed = [
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'")),
-    ];
-    for (name, value) in fixed {
-        headers.insert(name, value);
-    }
-    if let Ok(id) = HeaderValue::from_str(request_id) {
-        headers.insert(HeaderName::from_static("x-request-id"), id);
-    }
-    if secure {
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, YEAR);
     }
 }
 

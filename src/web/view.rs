@@ -1,18 +1,20 @@
 //! How domain things look on pages: badges, and a grant in words.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::catalogue::Catalogue;
+use crate::domain::catalogue::{Api, Catalogue};
 use crate::domain::id::MemberId;
 use crate::domain::key::{Grant, Key, KeyStatus, Secret};
-use crate::domain::money::{Currency, Money};
+use crate::domain::money::{Currency, Money, group};
 use crate::domain::operation::OperationStatus;
 use crate::domain::request::{Request, RequestState};
 use crate::domain::risk::{self, Risk};
 use crate::domain::usage::Usage;
 use crate::error::Error;
+use crate::store::requests::COUNTED;
 use crate::store::{Conn, members};
 
 /// The names of the members a page mentions.
@@ -82,19 +84,52 @@ impl From<OperationStatus> for Badge {
 
 /// One permission as a tag.
 pub(super) struct PermissionTag {
+    slug: String,
     pub(super) name: String,
     pub(super) moves_money: bool,
+}
+
+/// A restriction of the API and what a grant leaves of it.
+pub(super) struct RestrictionView {
+    pub(super) name: String,
+    /// Empty means all.
+    pub(super) values: Vec<String>,
+}
+
+/// A call as the catalogue publishes it.
+pub(super) struct Endpoint<'a> {
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
+    pub(super) permission: &'a str,
+}
+
+/// The calls of an API that the allowed permissions open.
+pub(super) fn endpoints(api: &Api, allowed: impl Fn(&str) -> bool) -> Vec<Endpoint<'_>> {
+    let open = api.routes.iter().filter(|route| allowed(&route.permission));
+    let shown = open.map(|route| Endpoint {
+        method: &route.method,
+        path: &route.path,
+        permission: api.permission(&route.permission).map_or("", |found| &found.name),
+    });
+    shown.collect()
 }
 
 /// A grant in words, for lists, the review page and the key page.
 pub(super) struct GrantView {
     pub(super) label: String,
     pub(super) api: String,
+    /// Its entry, unless the catalogue has dropped it since.
+    entry: Option<Arc<Api>>,
+    pub(super) system_label: String,
     pub(super) system: Option<String>,
     pub(super) environment: &'static str,
     pub(super) contact: Option<String>,
+    pub(super) access_type: Option<String>,
     pub(super) permissions: Vec<PermissionTag>,
+    pub(super) restrictions: Vec<RestrictionView>,
     pub(super) moves_money: bool,
+    /// Whether limits on money mean anything for it.
+    pub(super) money_limits: bool,
     /// With the currency; none means no limit.
     pub(super) per_transaction: Option<String>,
     pub(super) per_day: Option<String>,
@@ -113,6 +148,7 @@ impl GrantView {
         let tag = |slug: &String| {
             let known = api.and_then(|api| api.permission(slug));
             PermissionTag {
+                slug: slug.clone(),
                 name: known.map_or_else(|| slug.clone(), |permission| permission.name.clone()),
                 moves_money: known.is_some_and(|permission| permission.moves_money),
             }
@@ -132,9 +168,19 @@ impl GrantView {
         Self {
             label: grant.label.clone(),
             api: api.map_or_else(|| grant.api.clone(), |api| api.name.clone()),
+            entry: api.cloned(),
+            system_label: api
+                .and_then(|api| api.system.as_ref())
+                .map_or_else(|| "System".to_owned(), |field| field.label.clone()),
             system: grant.system.clone(),
             environment: grant.environment.as_str(),
             contact: grant.contact_email.as_ref().map(ToString::to_string),
+            access_type: grant.access_type.as_ref().map(|slug| {
+                let known = api.and_then(|api| api.access_type(slug));
+                known.map_or_else(|| slug.clone(), |access| access.name.clone())
+            }),
+            restrictions: restrictions(grant, api),
+            money_limits: api.is_none_or(|api| api.money_limits),
             moves_money: permissions.iter().any(|tag| tag.moves_money),
             permissions,
             per_transaction: money(grant.max_transaction),
@@ -147,6 +193,12 @@ impl GrantView {
         }
     }
 
+    /// The calls of the catalogue that it opens.
+    pub(super) fn endpoints(&self) -> Vec<Endpoint<'_>> {
+        let allowed = |slug: &str| self.permissions.iter().any(|tag| tag.slug == slug);
+        self.entry.as_ref().map_or_else(Vec::new, |api| endpoints(api, allowed))
+    }
+
     /// Where it is used: `Gateway, production`.
     pub(super) fn place(&self) -> String {
         match &self.system {
@@ -154,6 +206,24 @@ impl GrantView {
             None => self.environment.to_owned(),
         }
     }
+}
+
+/// Every restriction of the API, and those of the grant that the catalogue has dropped since.
+fn restrictions(grant: &Grant, api: Option<&Arc<Api>>) -> Vec<RestrictionView> {
+    let lists = api.map_or(&[][..], |api| &api.restrictions);
+    let known = lists.iter().map(|list| {
+        let chosen = grant.restrictions.get(&list.slug).into_iter().flatten();
+        let name =
+            |slug: &String| list.value(slug).map_or_else(|| slug.clone(), |v| v.name.clone());
+        RestrictionView { name: list.name.clone(), values: chosen.map(name).collect() }
+    });
+    let is_known = |slug: &String| lists.iter().any(|list| list.slug == *slug);
+    let dropped = grant.restrictions.iter().filter(|(slug, _)| !is_known(slug));
+    let dropped = dropped.map(|(slug, values)| RestrictionView {
+        name: slug.clone(),
+        values: values.iter().cloned().collect(),
+    });
+    known.chain(dropped).collect()
 }
 
 /// A key as a row of a list and the head of its page.
@@ -167,6 +237,8 @@ pub(super) struct KeyView {
     pub(super) created_at: DateTime<Utc>,
     pub(super) expires_at: Option<DateTime<Utc>>,
     pub(super) usage: Usage,
+    /// Calls in the last 24 hours, and how many of them were denied; where a list shows them.
+    pub(super) day: (i64, i64),
     pub(super) revoked: Option<Revoked>,
 }
 
@@ -209,8 +281,20 @@ impl KeyView {
             created_at: key.created_at,
             expires_at: key.expires_at,
             usage,
+            day: (0, 0),
             revoked,
         }
+    }
+}
+
+impl KeyView {
+    /// `128 calls in 24 h, 3 denied`; nothing if there were none.
+    pub(super) fn day_in_words(&self) -> Option<String> {
+        let (calls, denied) = self.day;
+        let word = if calls == 1 { "call" } else { "calls" };
+        let denied = (denied > 0).then(|| format!(", {} denied", group(denied)));
+        let words = format!("{} {word} in 24 h{}", group(calls), denied.unwrap_or_default());
+        (calls > 0).then_some(words)
     }
 }
 
@@ -228,8 +312,12 @@ pub(super) fn request_url(request: &Request) -> String {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pager {
     pub(super) page: i64,
-    pub(super) pages: i64,
+    /// How many pages there are, if the rows were counted to their end.
+    pub(super) pages: Option<i64>,
 }
+
+/// Further than this nobody turns pages.
+const PAGES: i64 = 100_000;
 
 /// Rows on one page of a list.
 pub(super) const ROWS: i64 = 50;
@@ -238,7 +326,14 @@ impl Pager {
     /// The pager for a list of `total` rows that was asked for page `asked`.
     pub(super) fn new(asked: Option<i64>, total: i64) -> Self {
         let pages = (total + ROWS - 1).div_euclid(ROWS).max(1);
-        Self { page: asked.unwrap_or(1).clamp(1, pages), pages }
+        let pages = (total <= COUNTED).then_some(pages);
+        Self { page: asked.unwrap_or(1).clamp(1, pages.unwrap_or(PAGES)), pages }
+    }
+
+    /// The same for rows that were counted to their end.
+    pub(super) fn exact(asked: Option<i64>, total: i64) -> Self {
+        let pages = (total + ROWS - 1).div_euclid(ROWS).max(1);
+        Self { page: asked.unwrap_or(1).clamp(1, pages), pages: Some(pages) }
     }
 
     pub(super) fn offset(self) -> i64 {
@@ -250,6 +345,6 @@ impl Pager {
     }
 
     pub(super) fn next(self) -> Option<i64> {
-        (self.page < self.pages).then_some(self.page + 1)
+        (self.page < self.pages.unwrap_or(PAGES)).then_some(self.page + 1)
     }
 }

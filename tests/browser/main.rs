@@ -8,6 +8,7 @@
     reason = "a failed assumption should stop the test"
 )]
 
+mod catalogue;
 mod person;
 mod pictures;
 mod site;

@@ -10,7 +10,7 @@ use crate::support::{Driver, Server};
 const PASSWORD: &str = "two people agree";
 const LABEL: &str = "Counter in Ikeja";
 
-async fn signed_in(driver: &Driver, server: &Server, email: &str) -> Person {
+pub(crate) async fn signed_in(driver: &Driver, server: &Server, email: &str) -> Person {
     let person = Person::new(driver, server.url()).await;
     person.open("/login").await;
     person.sign_in(email, PASSWORD).await;
@@ -161,6 +161,9 @@ async fn every_page_is_handsome_and_accessible() {
     maker.press("Production POS – Main Store").await;
     maker.sees("Revoke key").await;
     pictures(&maker, "key-active").await;
+    maker.press("30 days").await;
+    maker.press("The same as a table").await;
+    pictures(&maker, "key-usage").await;
     maker.open("/").await;
     maker.press("Open Staging – Agent app").await;
     pictures(&maker, "key-approved").await;

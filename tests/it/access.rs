@@ -68,6 +68,7 @@ const ROWS: &[Row] = &[
     Row("GET", "/settings/api-keys/new", Nothing, &[], [LOGIN, 200, 200, 403, 200, 403, 403, 200]),
     Row("POST", "/settings/api-keys", Nothing, NEW_KEY, [LOGIN, 303, 303, 403, 303, 403, 403, 303]),
     Row("GET", "/settings/api-keys/{key}", RevealedKey, &[], OURS),
+    Row("GET", "/settings/api-keys/{key}/usage.csv", RevealedKey, &[], OURS),
     Row("POST", "/settings/api-keys/{key}/reveal", ApprovedKey, &[], [LOGIN, 200, 403, 403, 403, 403, 403, 404]),
     Row("POST", "/settings/api-keys/{key}/confirm", RevealedKey, &[], [LOGIN, 303, 403, 403, 403, 403, 403, 404]),
     Row("POST", "/settings/api-keys/{key}/revoke", RevealedKey, &[("reason", "r"), ("confirm_label", "Thing")],

@@ -14,6 +14,7 @@
 mod access;
 mod audit;
 mod browser_safety;
+mod catalogue;
 mod cli;
 mod crash;
 mod keys;
@@ -32,3 +33,4 @@ mod secrecy;
 mod self_approval;
 mod store;
 mod support;
+mod usage;

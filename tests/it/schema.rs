@@ -176,7 +176,9 @@ async fn every_table_loads_with_the_types_the_code_gives_it() {
     type May<T> = Option<T>;
     type Bytes = Vec<u8>;
     let app = TestApp::start().await;
-    app.live_key("All tables", &[("permissions", "read_balance")]).await;
+    let (_, secret) = app.live_key("All tables", &[("permissions", "read_balance")]).await;
+    app.api(&secret).balance().await.is(200);
+    app.work().await;
     let loaded = app.db.read(|conn| Ok(loads!(conn,
         organisations: (Text, Text, Text, Text, Text, i32, At),
         members: (Text, Text, Text, Text, bool, bool, bool, bool, Text, May<Text>, At),
@@ -188,7 +190,6 @@ async fn every_table_loads_with_the_types_the_code_gives_it() {
         decisions: (Text, Text, i32, Text, Text, Text, Text, At),
         keys: (Text, Text, Text, Text, Text, Text, May<Text>, May<Text>, Text, May<Text>, Text, Text, May<i64>, May<i64>, Text, May<i32>, May<At>, Text, i32, At, May<At>, May<Text>, May<Text>),
         secrets: (Text, Text, Bytes, Text, At, May<At>, May<At>, May<At>),
-        key_usage: (Text, i64, i64, May<At>),
         wallets: (Text, Text, May<Text>, Text, May<Text>, May<Text>, Text, i64, i64),
         transfers: (i64, Text, Text, May<Text>, May<Text>, Text, i64, At),
         operations: (Text, Text, Text, Text, i64, Text, May<Text>, May<Text>, May<Text>, May<Text>, May<Text>, May<Text>, At, At),
@@ -196,6 +197,9 @@ async fn every_table_loads_with_the_types_the_code_gives_it() {
         idempotency_keys: (Text, Text, Bytes, Text, At),
         cashouts: (Text, Text, Text, i64, May<Text>, At, May<At>, May<Text>, May<Text>, May<Text>, May<Text>),
         operation_digests: (Text, At),
+        key_usage: (Text, i64, i64, May<At>, i64, May<Text>, May<Text>, i64, May<At>),
+        usage_hours: (Text, At, Text, Text, i64, i64),
+        key_addresses: (Text, Text, At, At, i64, i64, May<At>),
         outbox: (Text, Text, Text, Text, Text, At, i32, At, May<At>, May<At>, May<At>, May<Text>),
         audit: (i64, At, May<Text>, Text, May<Text>, Text, Text, May<Text>, Text, May<Text>, May<Text>, Bytes, Bytes),
         audit_head: (i32, i64, Bytes),

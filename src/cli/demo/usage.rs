@@ -20,8 +20,11 @@ pub(super) struct Habit {
     endpoint: &'static str,
     /// One call of so many is denied, and why.
     denied: &'static [(i64, Outcome)],
-    /// Where the calls come from, and how many hours before the last call the first one came.
+    /// Where the calls come from, and how many hours before the last call the first one came; most
+    /// come from the first.
     addresses: &'static [([u8; 4], i64)],
+    /// An address that is not on the key's list, and when it tried.
+    stranger: Option<([u8; 4], i64)>,
     agent: &'static str,
 }
 
@@ -30,19 +33,15 @@ pub(super) const TILL: Habit = Habit {
     hours: 18 * 24,
     busy: (26, 9),
     open: (6, 20),
-    operations: Some((3, 640_000)),
+    operations: Some((3, 280_000)),
     endpoint: "balance",
     denied: &[
         (61, Outcome::TransactionLimitExceeded),
         (97, Outcome::InsufficientPermission),
         (211, Outcome::DailyVolumeExceeded),
-        (163, Outcome::IpNotAllowed),
     ],
-    addresses: &[
-        ([102, 89, 23, 14], 18 * 24),
-        ([102, 89, 23, 15], 11 * 24),
-        ([105, 112, 4, 77], 5),
-    ],
+    addresses: &[([102, 89, 23, 14], 18 * 24), ([102, 89, 23, 15], 11 * 24)],
+    stranger: Some(([105, 112, 4, 77], 5)),
     agent: "okhttp",
 };
 
@@ -55,6 +54,7 @@ pub(super) const MONITOR: Habit = Habit {
     endpoint: "balance",
     denied: &[],
     addresses: &[([10, 20, 4, 8], 17 * 24)],
+    stranger: None,
     agent: "python-requests",
 };
 
@@ -67,6 +67,7 @@ pub(super) const AUDIT: Habit = Habit {
     endpoint: "operations",
     denied: &[(31, Outcome::RateLimited)],
     addresses: &[([197, 210, 54, 3], 2 * 24)],
+    stranger: None,
     agent: "curl",
 };
 
@@ -82,14 +83,16 @@ impl Habit {
             let calls = if hour == end { (all * part / 60).max(1) } else { all };
             self.count(hour, calls, &mut counts);
         }
-        let calls: i64 = counts.iter().map(|count| count.calls).sum();
-        let ip = self.addresses.first().map(|(ip, _)| IpAddr::from(*ip));
-        let addresses = self.addresses.iter().map(|address| self.seen(*address, last, calls));
-        Taken {
-            counts,
-            addresses: addresses.collect(),
-            last: Some(LastUse { at: last, ip, agent: Some(self.agent.to_owned()) }),
+        let mut addresses = self.seen(last, &counts);
+        if let Some((ip, ago)) = self.stranger {
+            let (at, calls) = (last - TimeDelta::hours(ago), 2);
+            let (hour, outcome) = (hour_of(at), Outcome::IpNotAllowed);
+            counts.push(Count { hour, endpoint: self.endpoint.into(), outcome, calls, amount: 0 });
+            addresses.push(Seen { ip: ip.into(), first: at, last: at, calls, denied: calls });
         }
+        let ip = self.addresses.first().map(|(ip, _)| IpAddr::from(*ip));
+        let last = Some(LastUse { at: last, ip, agent: Some(self.agent.to_owned()) });
+        Taken { counts, last, addresses }
     }
 
     fn calls(&self, hour: i64) -> i64 {
@@ -129,16 +132,20 @@ impl Habit {
         push(self.endpoint, Outcome::Allowed, left, 0);
     }
 
-    fn seen(&self, (ip, ago): ([u8; 4], i64), last: DateTime<Utc>, calls: i64) -> Seen {
-        let share = (calls * ago / self.hours.max(1) / 2).max(1);
-        let stranger = ago < 24;
-        Seen {
-            ip: ip.into(),
-            first: last - TimeDelta::hours(ago),
-            last: if stranger { last - TimeDelta::hours(ago) } else { last },
-            calls: if stranger { 2 } else { share },
-            denied: if stranger { 2 } else { share / 97 },
+    /// The addresses of these calls: the first has what the others leave.
+    fn seen(&self, last: DateTime<Utc>, counts: &[Count]) -> Vec<Seen> {
+        let mut calls: i64 = counts.iter().map(|count| count.calls).sum();
+        let refused = counts.iter().filter(|count| count.outcome != Outcome::Allowed);
+        let mut denied: i64 = refused.map(|count| count.calls).sum();
+        let mut seen = Vec::new();
+        for (n, (ip, ago)) in self.addresses.iter().enumerate().rev() {
+            let part = |all: i64| if n == 0 { all } else { all * ago / self.hours / 3 };
+            let (some, bad) = (part(calls), part(denied));
+            (calls, denied) = (calls - some, denied - bad);
+            let first = last - TimeDelta::hours(*ago);
+            seen.push(Seen { ip: (*ip).into(), first, last, calls: some, denied: bad });
         }
+        seen
     }
 }
 

@@ -1,5 +1,8 @@
 //! Routes: which permission a call needs, told by its method, path and query.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -216,7 +219,7 @@ fn unescape(path: &str) -> Option<String> {
 
 fn hex([high, low]: [u8; 2]) -> Option<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
-    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
 }
 
 /// The restricted values a query names. Servers differ in case, in `name[]` and in what separates

@@ -1,6 +1,4 @@
-//! Faults of entries by their exact words, and calls by the route they fit.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! Faults of entries by their exact words.
 
 use super::*;
 
@@ -15,196 +13,193 @@ fn fault(text: &str, from: &str, to: &str) -> String {
     Catalogue::parse([("x.toml", changed.as_str())]).unwrap_err()
 }
 
+/// An entry, what is changed about it, and what is then wrong with it.
+const FAULTS: &[(&str, &str, &str, &str)] = &[
+    (
+        WALLET,
+        "\"wallet\"",
+        "\"Wallet\"",
+        "slug \"Wallet\": use up to 40 lower-case letters, digits, - and _",
+    ),
+    (WALLET, "\"uwk\"", "\"uw_k\"", "prefix \"uw_k\": use up to 12 letters and digits"),
+    (WALLET, "\"Wallet API\"", "\" \"", "name is empty"),
+    (
+        WALLET,
+        "max_days = 3650",
+        "max_days = 3",
+        "expiry: default_days = 365 is not from 1 to max_days = 3",
+    ),
+    (WALLET, "max_days = 3650", "max_days = 0", "expiry: max_days = 0 is less than 1"),
+    (
+        WALLET,
+        "default_days = 365",
+        "",
+        "expiry: default_days may only be left out where never = true",
+    ),
+    (
+        WALLET,
+        "calls = 1000",
+        "calls = 0",
+        "rate_limit: calls = 0 would allow no call at all: leave it out for no limit",
+    ),
+    (WALLET, "seconds = 10", "seconds = 0", "rate_limit: seconds = 0 is not from 1 to 86400"),
+    (
+        WALLET,
+        "slug = \"read_balance\"",
+        "slug = \"Read balance\"",
+        "permission \"Read balance\": use up to 40 lower-case letters, digits, - and _",
+    ),
+    (
+        WALLET,
+        "slug = \"read_balance\"",
+        "slug = \"read_transactions\"",
+        "permission \"read_transactions\" is there twice",
+    ),
+    (
+        WALLET,
+        "\"Authorization\"",
+        "\"X API KEY\"",
+        "credentials.header \"X API KEY\" is not the name of a header",
+    ),
+    (WALLET, "\"Authorization\"", "\"cookie\"", "credentials.header \"cookie\" cannot carry a key"),
+    (
+        WALLET,
+        "\"Authorization\"",
+        "\"X-API-KEY\"",
+        "credentials.scheme: only \"Authorization\" has one, \"X-API-KEY\" has none",
+    ),
+    (
+        WALLET,
+        "scheme = \"Bearer\"",
+        "scheme = \"Basic\"",
+        "credentials.header \"Authorization\" needs scheme = \"Bearer\"",
+    ),
+    (
+        WALLET,
+        "[{ header = \"Authorization\", scheme = \"Bearer\" }]",
+        "[]",
+        "credentials: at least one header is needed",
+    ),
+    (
+        WALLET,
+        "credentials = [",
+        "cap = 0\ncredentials = [",
+        "cap = 0 would allow no key at all: leave it out for no cap",
+    ),
+    (
+        WALLET,
+        "permission = \"read_balance\"",
+        "permission = \"read\"",
+        "route GET /api/v1/distributors/{distributor}/balance: there is no permission \"read\"",
+    ),
+    (
+        WALLET,
+        "method = \"PUT\"",
+        "method = \"put\"",
+        "route put /api/v1/distributors/{distributor}/cashouts/{operation}: the method is not one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+    ),
+    (
+        WALLET,
+        "{distributor}/cashouts\"",
+        "{id}/operations/\"",
+        "route GET /api/v1/distributors/{id}/operations/: /api/v1/distributors/{distributor}/operations stands for the same calls",
+    ),
+    (
+        WALLET,
+        "{distributor}/cashouts\"",
+        "moon/{anything}\"",
+        "route GET /api/v1/distributors/moon/{anything}: ambiguous, because some calls fit /api/v1/distributors/{distributor}/balance as well and neither is more exact",
+    ),
+    (
+        WALLET,
+        "\"/api/v1/distributors/{distributor}/balance\"",
+        "\"api/v1\"",
+        "route GET api/v1: the path does not start with /",
+    ),
+    (
+        WALLET,
+        "{distributor}/balance",
+        "**/balance",
+        "route GET /api/v1/distributors/**/balance: ** may only be the last segment",
+    ),
+    (
+        WALLET,
+        "{distributor}/balance",
+        "{distributor/balance",
+        "route GET /api/v1/distributors/{distributor/balance: the segment \"{distributor\" is neither plain text nor {name} nor **",
+    ),
+    (
+        WALLET,
+        "v1/distributors/{distributor}/balance",
+        "{distributor}/{distributor}",
+        "route GET /api/{distributor}/{distributor}: the placeholder \"distributor\" is there twice",
+    ),
+    (
+        WALLET,
+        "{distributor}/balance",
+        "../balance",
+        "route GET /api/v1/distributors/../balance: the segment \"..\" is neither plain text nor {name} nor **",
+    ),
+    (
+        WALLET,
+        "/api/v1/distributors/{distributor}/balance",
+        "/api//balance",
+        "route GET /api//balance: the path has an empty segment",
+    ),
+    (
+        OPTIMOVE,
+        "permissions = [\"general\",",
+        "permissions = [\"fly\",",
+        "access type \"admin\": there is no permission \"fly\"",
+    ),
+    (
+        OPTIMOVE,
+        "slug = \"integrations\"",
+        "slug = \"admin\"",
+        "access type \"admin\" is there twice",
+    ),
+    (
+        OPTIMOVE,
+        "slug = \"attributes\"",
+        "slug = \"label\"",
+        "restriction \"label\": the form already has a field with this name",
+    ),
+    (
+        OPTIMOVE,
+        "slug = \"Age\"",
+        "slug = \"a,b\"",
+        "restriction \"attributes\": value \"a,b\": use up to 60 visible ASCII characters without , ; |",
+    ),
+    (
+        OPTIMOVE,
+        "slug = \"Age\"",
+        "slug = \"Email\"",
+        "restriction \"attributes\": value \"Email\" is there twice",
+    ),
+    (
+        OPTIMOVE,
+        "ChannelID = \"channels\"",
+        "ChannelID = \"tubes\"",
+        "route GET /current/actions/GetExecutedCampaignsByChannel: query \"ChannelID\": there is no restriction \"tubes\"",
+    ),
+    (
+        OPTIMOVE,
+        "calls = 10, seconds",
+        "calls = 0, seconds",
+        "permission \"transactional_mail\": rate_limit: calls = 0 would allow no call at all: leave it out for no limit",
+    ),
+    (
+        OPTIMOVE,
+        "prefix = \"opt\"",
+        "prefix = \"opt\"\nauto_label = true",
+        "auto_label: a key cannot be made with one press where an access type has to be chosen",
+    ),
+    (PEIKLY, "\"Associated site or system\"", "\"\"", "system.label is empty"),
+];
+
 #[test]
 fn faults_name_the_file_the_place_and_what_is_wrong() {
-    let cases = [
-        (
-            WALLET,
-            "\"wallet\"",
-            "\"Wallet\"",
-            "slug \"Wallet\": use up to 40 lower-case letters, digits, - and _",
-        ),
-        (WALLET, "\"uwk\"", "\"uw_k\"", "prefix \"uw_k\": use up to 12 letters and digits"),
-        (WALLET, "\"Wallet API\"", "\" \"", "name is empty"),
-        (
-            WALLET,
-            "max_days = 3650",
-            "max_days = 3",
-            "expiry: default_days = 365 is not from 1 to max_days = 3",
-        ),
-        (WALLET, "max_days = 3650", "max_days = 0", "expiry: max_days = 0 is less than 1"),
-        (
-            WALLET,
-            "default_days = 365",
-            "",
-            "expiry: default_days may only be left out where never = true",
-        ),
-        (
-            WALLET,
-            "calls = 1000",
-            "calls = 0",
-            "rate_limit: calls = 0 would allow no call at all: leave it out for no limit",
-        ),
-        (WALLET, "seconds = 10", "seconds = 0", "rate_limit: seconds = 0 is not from 1 to 86400"),
-        (
-            WALLET,
-            "slug = \"read_balance\"",
-            "slug = \"Read balance\"",
-            "permission \"Read balance\": use up to 40 lower-case letters, digits, - and _",
-        ),
-        (
-            WALLET,
-            "slug = \"read_balance\"",
-            "slug = \"read_transactions\"",
-            "permission \"read_transactions\" is there twice",
-        ),
-        (
-            WALLET,
-            "\"Authorization\"",
-            "\"X API KEY\"",
-            "credentials.header \"X API KEY\" is not the name of a header",
-        ),
-        (
-            WALLET,
-            "\"Authorization\"",
-            "\"cookie\"",
-            "credentials.header \"cookie\" cannot carry a key",
-        ),
-        (
-            WALLET,
-            "\"Authorization\"",
-            "\"X-API-KEY\"",
-            "credentials.scheme: only \"Authorization\" has one, \"X-API-KEY\" has none",
-        ),
-        (
-            WALLET,
-            "scheme = \"Bearer\"",
-            "scheme = \"Basic\"",
-            "credentials.header \"Authorization\" needs scheme = \"Bearer\"",
-        ),
-        (
-            WALLET,
-            "[{ header = \"Authorization\", scheme = \"Bearer\" }]",
-            "[]",
-            "credentials: at least one header is needed",
-        ),
-        (
-            WALLET,
-            "credentials = [",
-            "cap = 0\ncredentials = [",
-            "cap = 0 would allow no key at all: leave it out for no cap",
-        ),
-        (
-            WALLET,
-            "permission = \"read_balance\"",
-            "permission = \"read\"",
-            "route GET /api/v1/distributors/{distributor}/balance: there is no permission \"read\"",
-        ),
-        (
-            WALLET,
-            "method = \"PUT\"",
-            "method = \"put\"",
-            "route put /api/v1/distributors/{distributor}/cashouts/{operation}: the method is not one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
-        ),
-        (
-            WALLET,
-            "{distributor}/cashouts\"",
-            "{id}/operations/\"",
-            "route GET /api/v1/distributors/{id}/operations/: /api/v1/distributors/{distributor}/operations stands for the same calls",
-        ),
-        (
-            WALLET,
-            "{distributor}/cashouts\"",
-            "moon/{anything}\"",
-            "route GET /api/v1/distributors/moon/{anything}: ambiguous, because some calls fit /api/v1/distributors/{distributor}/balance as well and neither is more exact",
-        ),
-        (
-            WALLET,
-            "\"/api/v1/distributors/{distributor}/balance\"",
-            "\"api/v1\"",
-            "route GET api/v1: the path does not start with /",
-        ),
-        (
-            WALLET,
-            "{distributor}/balance",
-            "**/balance",
-            "route GET /api/v1/distributors/**/balance: ** may only be the last segment",
-        ),
-        (
-            WALLET,
-            "{distributor}/balance",
-            "{distributor/balance",
-            "route GET /api/v1/distributors/{distributor/balance: the segment \"{distributor\" is neither plain text nor {name} nor **",
-        ),
-        (
-            WALLET,
-            "v1/distributors/{distributor}/balance",
-            "{distributor}/{distributor}",
-            "route GET /api/{distributor}/{distributor}: the placeholder \"distributor\" is there twice",
-        ),
-        (
-            WALLET,
-            "{distributor}/balance",
-            "../balance",
-            "route GET /api/v1/distributors/../balance: the segment \"..\" is neither plain text nor {name} nor **",
-        ),
-        (
-            WALLET,
-            "/api/v1/distributors/{distributor}/balance",
-            "/api//balance",
-            "route GET /api//balance: the path has an empty segment",
-        ),
-        (
-            OPTIMOVE,
-            "permissions = [\"general\",",
-            "permissions = [\"fly\",",
-            "access type \"admin\": there is no permission \"fly\"",
-        ),
-        (
-            OPTIMOVE,
-            "slug = \"integrations\"",
-            "slug = \"admin\"",
-            "access type \"admin\" is there twice",
-        ),
-        (
-            OPTIMOVE,
-            "slug = \"attributes\"",
-            "slug = \"label\"",
-            "restriction \"label\": the form already has a field with this name",
-        ),
-        (
-            OPTIMOVE,
-            "slug = \"Age\"",
-            "slug = \"a,b\"",
-            "restriction \"attributes\": value \"a,b\": use up to 60 visible ASCII characters without , ; |",
-        ),
-        (
-            OPTIMOVE,
-            "slug = \"Age\"",
-            "slug = \"Email\"",
-            "restriction \"attributes\": value \"Email\" is there twice",
-        ),
-        (
-            OPTIMOVE,
-            "ChannelID = \"channels\"",
-            "ChannelID = \"tubes\"",
-            "route GET /current/actions/GetExecutedCampaignsByChannel: query \"ChannelID\": there is no restriction \"tubes\"",
-        ),
-        (
-            OPTIMOVE,
-            "calls = 10, seconds",
-            "calls = 0, seconds",
-            "permission \"transactional_mail\": rate_limit: calls = 0 would allow no call at all: leave it out for no limit",
-        ),
-        (
-            OPTIMOVE,
-            "prefix = \"opt\"",
-            "prefix = \"opt\"\nauto_label = true",
-            "auto_label: a key cannot be made with one press where an access type has to be chosen",
-        ),
-        (PEIKLY, "\"Associated site or system\"", "\"\"", "system.label is empty"),
-    ];
-    for (text, from, to, wanted) in cases {
+    for (text, from, to, wanted) in FAULTS {
         assert_eq!(fault(text, from, to), format!("x.toml: {wanted}"), "{to}");
     }
 }
@@ -244,169 +239,4 @@ fn two_apis_share_neither_slug_nor_prefix() {
     );
     let fault = Catalogue::parse([]).unwrap_err();
     assert_eq!(fault, "the catalogue is empty: at least one API is needed");
-}
-
-/// An API whose routes overlap in every allowed way.
-fn shop() -> Arc<Api> {
-    let text = r#"
-        slug = "shop"
-        name = "Shop"
-        summary = "A shop."
-        prefix = "shp"
-        credentials = [{ header = "X-API-KEY" }]
-        routes = [
-          { method = "GET", path = "/", permission = "read" },
-          { method = "GET", path = "/items/{item}", permission = "read" },
-          { method = "GET", path = "/items/export", permission = "export" },
-          { method = "DELETE", path = "/items/{item}", permission = "write" },
-          { method = "GET", path = "/channels/{channels}/items", permission = "read", query = { fields = "attributes" } },
-          { method = "GET", path = "/files/**", permission = "read" },
-          { method = "GET", path = "/files/secret/**", permission = "export" },
-          { method = "POST", path = "/items:sync", permission = "write" },
-        ]
-        expiry = { max_days = 30, never = true }
-        restrictions = [
-          { slug = "channels", name = "Channels", help = "H", values = [{ slug = "email", name = "E" }] },
-          { slug = "attributes", name = "Attributes", help = "H", values = [{ slug = "Age", name = "A" }] },
-        ]
-        permissions = [
-          { slug = "read", name = "Read", help = "H" },
-          { slug = "write", name = "Write", help = "H" },
-          { slug = "export", name = "Export", help = "H" },
-        ]"#;
-    Arc::clone(Catalogue::parse([("shop.toml", text)]).unwrap().find("shop").unwrap())
-}
-
-#[test]
-fn a_call_needs_the_permission_of_the_most_exact_route() {
-    let shop = shop();
-    let cases = [
-        ("GET", "/", Some("read")),
-        ("GET", "/items/7", Some("read")),
-        ("GET", "/items/7?page=2", Some("read")),
-        ("GET", "/items/joe%40example.com", Some("read")),
-        ("GET", "/items/caf%C3%A9", Some("read")),
-        ("GET", "/items/export", Some("export")),
-        ("DELETE", "/items/export", Some("write")),
-        ("GET", "/files/a/b/c", Some("read")),
-        ("GET", "/files/a/", Some("read")),
-        ("GET", "/files/secret/plans", Some("export")),
-        ("POST", "/items:sync", Some("write")),
-        // Unknown paths, methods and depths.
-        ("GET", "/items", None),
-        ("GET", "/items/7/8", None),
-        ("GET", "/files", None),
-        ("POST", "/items/7", None),
-        ("get", "/items/7", None),
-        ("HEAD", "/items/7", None),
-    ];
-    for (method, path, permission) in cases {
-        let found = shop.find_route(method, path).map(|found| found.permission);
-        assert_eq!(found, permission, "{method} {path}");
-    }
-}
-
-#[test]
-fn a_path_that_another_server_might_read_differently_fits_no_route() {
-    let shop = shop();
-    let hostile = [
-        "",
-        "items/7",
-        "http://shop.example/items/7",
-        "*",
-        "//items/7",
-        "/items//7",
-        "/items/",
-        "/items/7/",
-        "/items/./7",
-        "/items/../items/7",
-        "/items/..",
-        "/items/.",
-        "/items/7/..",
-        "/files/a/../secret/plans",
-        "/files/a/./b",
-        "/files/..",
-        "/items/%2e%2e",
-        "/files/%2E%2e/secret",
-        "/files/.%2e/secret",
-        "/items%2f7",
-        "/items/a%2Fb",
-        "/files/secret%2Fplans",
-        "/items/a%5cb",
-        "/items/a\\b",
-        "/items/7%00",
-        "/items/7%0a",
-        "/items/7%0d%0a",
-        "/items/7%7f",
-        "/items/7;x=1",
-        "/items/7%3bx",
-        "/files/..;/secret/plans",
-        "/items/%65xport",
-        "/items/%37",
-        "/items/%252e",
-        "/items/%",
-        "/items/%4",
-        "/items/%zz",
-        "/items/%+1",
-        "/items/%c0%af",
-        "/items/%ff",
-        "/items/%C2%85",
-        "/items/7%3fpage",
-        "/items/7%23x",
-        "/items/7#x",
-        "/items/7?x#y",
-        "/items/ 7",
-        "/items/\t7",
-        "/items/caf\u{e9}",
-        "/items/\u{ff0f}",
-        "/items/7\n",
-        "/items/7?x= y",
-        "/items/7?x=\u{e9}",
-        // The case or the slash at the end would lead elsewhere on a forgiving server.
-        "/items/EXPORT",
-        "/Items/7",
-        "/items/export/",
-        "/files/Secret/plans",
-        "/FILES/a",
-        "/items%3async",
-    ];
-    for path in hostile {
-        assert_eq!(shop.find_route("GET", path), None, "{path:?}");
-        assert_eq!(shop.find_route("POST", path), None, "{path:?}");
-    }
-}
-
-#[test]
-fn restricted_values_are_found_however_they_are_written() {
-    let shop = shop();
-    let asked = |query: &str| {
-        let path = format!("/channels/email/items{query}");
-        let found = shop.find_route("GET", &path).unwrap();
-        assert_eq!(found.restrictions.get("channels"), Some(&BTreeSet::from(["email".to_owned()])));
-        let fields = found.restrictions.get("attributes").cloned();
-        fields.map(|fields| fields.into_iter().collect::<Vec<_>>().join("+"))
-    };
-    for (query, fields) in [
-        ("", None),
-        ("?page=1", None),
-        ("?fields=Age", Some("Age")),
-        ("?fields=Age,Email", Some("Age+Email")),
-        ("?fields=Age%2CEmail", Some("Age+Email")),
-        ("?fields=Age;Email", Some("Age+Email")),
-        ("?fields=Age%3BEmail|X", Some("Age+Email+X")),
-        ("?fields=Age&fields=Email", Some("Age+Email")),
-        ("?FIELDS=Age", Some("Age")),
-        ("?f%69elds=Age", Some("Age")),
-        ("?fields[]=Age&fields%5B1%5D=Email", Some("Age+Email")),
-        ("?page=1;fields=Age", Some("Age")),
-        ("?fields=Age;page=1;Email", Some("Age")),
-        ("?fields=", Some("")),
-        ("?fields", Some("")),
-        ("?page&Age", None),
-    ] {
-        assert_eq!(asked(query).as_deref(), fields, "{query}");
-    }
-    let other = shop.find_route("GET", "/channels/a%40b/items").unwrap();
-    let wanted = BTreeMap::from([("channels".to_owned(), BTreeSet::from(["a@b".to_owned()]))]);
-    assert_eq!(other.restrictions, wanted);
 }

@@ -1,7 +1,7 @@
 //! Hearing of keys that other nodes changed: LISTEN on PostgreSQL. SQLite has no other nodes.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -36,11 +36,17 @@ const SKEW: TimeDelta = TimeDelta::minutes(5);
 pub struct Pulse {
     began: Instant,
     last_beat_ms: AtomicU64,
+    /// The connection broke and is not back yet.
+    lost: AtomicBool,
 }
 
 impl Pulse {
     fn new() -> Self {
-        Self { began: Instant::now(), last_beat_ms: AtomicU64::new(0) }
+        Self {
+            began: Instant::now(),
+            last_beat_ms: AtomicU64::new(0),
+            lost: AtomicBool::new(false),
+        }
     }
 
     fn now_ms(&self) -> u64 {
@@ -49,10 +55,18 @@ impl Pulse {
 
     fn beat(&self) {
         self.last_beat_ms.store(self.now_ms(), Ordering::Release);
+        self.lost.store(false, Ordering::Release);
+    }
+
+    fn stop(&self) {
+        self.lost.store(true, Ordering::Release);
     }
 
     /// False if key changes of other nodes may have gone unheard.
     pub fn is_alive(&self) -> bool {
+        if self.lost.load(Ordering::Acquire) {
+            return false;
+        }
         let silence = self.now_ms().saturating_sub(self.last_beat_ms.load(Ordering::Acquire));
         u128::from(silence) < DEAF_AFTER.as_millis()
     }
@@ -90,6 +104,7 @@ fn follow(conn: Conn, opener: &Opener, shared: &Weak<Shared>, pulse: &Pulse) {
             }),
         };
         if let Err(e) = followed {
+            pulse.stop();
             tracing::warn!(
                 cause = format!("{e:#}"),
                 "the feed of key changes was lost; connecting again"

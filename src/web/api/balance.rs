@@ -1,7 +1,7 @@
 //! What the wallet of a distributor holds.
 
 use actix_web::http::header::ContentType;
-use actix_web::web::Data;
+use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::ApiError;
@@ -12,6 +12,7 @@ use crate::web::State;
 pub(super) async fn balance(
     req: HttpRequest,
     state: Data<State>,
+    _: Payload,
 ) -> Result<HttpResponse, ApiError> {
     let gate = Gate::open(&req, &state, Needs::wallet("balance", "read_balance", &req))?;
     let pass = gate.take().await?;

@@ -1,6 +1,6 @@
 //! Cash that customers asked for: listing what waits, and saying that it was handed over.
 
-use actix_web::web::{Data, Payload, Query};
+use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -23,10 +23,11 @@ use crate::web::State;
 pub(super) async fn list(
     req: HttpRequest,
     state: Data<State>,
-    query: Query<PageQuery>,
+    _: Payload,
 ) -> Result<HttpResponse, ApiError> {
     let needs = Needs::wallet("cashouts.list", "read_transactions", &req);
     let gate = Gate::open(&req, &state, needs)?;
+    let query = PageQuery::read(&req).map_err(|why| gate.refuse(why))?;
     let limit = query.limit().map_err(|why| gate.refuse(why))?;
     let cursor = query.cursor.as_deref().filter(|cursor| !cursor.is_empty());
     let after = match cursor.map(|cursor| decode(cursor).ok_or(())) {

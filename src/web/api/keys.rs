@@ -1,6 +1,6 @@
 //! What a key can ask about itself.
 
-use actix_web::web::Data;
+use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::SecondsFormat;
 use serde_json::{Value, json};
@@ -14,7 +14,11 @@ use crate::enforce::Entry;
 use crate::web::State;
 
 /// `GET /api/v1/keys/self`
-pub(super) async fn show(req: HttpRequest, state: Data<State>) -> Result<HttpResponse, ApiError> {
+pub(super) async fn show(
+    req: HttpRequest,
+    state: Data<State>,
+    _: Payload,
+) -> Result<HttpResponse, ApiError> {
     let pass = Gate::open(&req, &state, Needs::any("keys/self"))?.take().await?;
     let answer = describe(&pass.gate.entry);
     pass.allow(0);
@@ -22,7 +26,11 @@ pub(super) async fn show(req: HttpRequest, state: Data<State>) -> Result<HttpRes
 }
 
 /// `POST /api/v1/keys/self/revoke`
-pub(super) async fn revoke(req: HttpRequest, state: Data<State>) -> Result<HttpResponse, ApiError> {
+pub(super) async fn revoke(
+    req: HttpRequest,
+    state: Data<State>,
+    _: Payload,
+) -> Result<HttpResponse, ApiError> {
     let pass = Gate::open(&req, &state, Needs::any("keys/self/revoke"))?.take().await?;
     let rule = pass.gate.entry.rule();
     let (id, owner) = (rule.id(), rule.account.organisation.id.clone());

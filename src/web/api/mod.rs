@@ -7,51 +7,73 @@ mod credentials;
 mod error;
 mod gate;
 mod keys;
+mod machine;
 mod operations;
 mod spending;
 mod verify;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderValue};
-use actix_web::web::{ServiceConfig, get, post, put, resource, to};
-use actix_web::{HttpRequest, HttpResponse, Resource};
+use actix_web::web::{ServiceConfig, get, head, post, put, resource, scope, to};
+use actix_web::{HttpResponse, Resource};
 
 pub(super) use credentials::KeyHeaders;
 pub(super) use error::ApiError;
+use machine::machine;
 pub(super) use spending::Till;
 
-/// Every endpoint below `/api`; the most called first, because they are looked through in order.
+/// Every endpoint below `/api`; the most called first, because they are looked through in order, and
+/// without a layer round them, because each costs every call as much as a check.
 pub(super) fn routes(cfg: &mut ServiceConfig) {
-    cfg.service(at("/v1/verify", "POST").route(post().to(verify::verify)))
-        .service(at("/v1/distributors/{id}/balance", "GET, HEAD").route(get().to(balance::balance)))
+    let distributor = |tail: &str| format!("/api/v1/distributors/{{id}}/{tail}");
+    cfg.service(at("/api/v1/verify", "POST").route(post().to(machine(verify::verify))))
         .service(
-            at("/v1/distributors/{id}/operations", "GET, HEAD, POST")
-                .route(get().to(operations::list))
-                .route(post().to(operations::create)),
+            at(&distributor("balance"), "GET, HEAD")
+                .route(get().to(machine(balance::balance)))
+                .route(head().to(machine(balance::balance))),
         )
-        .service(at("/v1/distributors/{id}/cashouts", "GET, HEAD").route(get().to(cashouts::list)))
         .service(
-            at("/v1/distributors/{id}/cashouts/{operation}", "PUT")
-                .route(put().to(cashouts::process)),
+            at(&distributor("operations"), "GET, HEAD, POST")
+                .route(get().to(machine(operations::list)))
+                .route(head().to(machine(operations::list)))
+                .route(post().to(machine(operations::create))),
         )
-        .service(at("/v1/keys/self", "GET, HEAD").route(get().to(keys::show)))
-        .service(at("/v1/keys/self/revoke", "POST").route(post().to(keys::revoke)))
-        .default_service(to(unknown));
+        .service(
+            at(&distributor("cashouts"), "GET, HEAD")
+                .route(get().to(machine(cashouts::list)))
+                .route(head().to(machine(cashouts::list))),
+        )
+        .service(
+            at(&distributor("cashouts/{operation}"), "PUT")
+                .route(put().to(machine(cashouts::process))),
+        )
+        .service(
+            at("/api/v1/keys/self", "GET, HEAD")
+                .route(get().to(machine(keys::show)))
+                .route(head().to(machine(keys::show))),
+        )
+        .service(at("/api/v1/keys/self/revoke", "POST").route(post().to(machine(keys::revoke))))
+        .service(scope("/api").default_service(to(machine(unknown))));
 }
 
 /// A path that answers other methods than the `allowed` ones with 405.
 fn at(path: &str, allowed: &'static str) -> Resource {
-    resource(path).default_service(to(move |_: HttpRequest| async move {
+    resource(path).default_service(to(machine(move |_, _, _| async move {
         let message = format!("This endpoint takes {allowed} only");
         let mut res =
             error::problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message, None);
         res.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-        std::future::ready(res).await
-    }))
+        std::future::ready(Ok::<_, ApiError>(res)).await
+    })))
 }
 
 /// Any other path.
-async fn unknown() -> HttpResponse {
+async fn unknown(
+    _: actix_web::HttpRequest,
+    _: actix_web::web::Data<super::State>,
+    _: actix_web::web::Payload,
+) -> Result<HttpResponse, ApiError> {
     let message = "There is no such endpoint";
-    std::future::ready(error::problem(StatusCode::NOT_FOUND, "not_found", message, None)).await
+    let res = error::problem(StatusCode::NOT_FOUND, "not_found", message, None);
+    std::future::ready(Ok(res)).await
 }

@@ -25,6 +25,12 @@ pub(super) struct PageQuery {
 }
 
 impl PageQuery {
+    /// The query of a request, each parameter once.
+    pub(super) fn read(req: &HttpRequest) -> Result<Self, ApiError> {
+        let read = Query::from_query(req.query_string()).map(Query::into_inner);
+        read.map_err(|_| ApiError::invalid("", "The query of the address cannot be read"))
+    }
+
     /// How many: 100 unless told, 1,000 at most.
     pub(super) fn limit(&self) -> Result<i64, ApiError> {
         number(self.limit.as_deref(), 100, 1..=1_000).ok_or_else(|| {
@@ -48,11 +54,11 @@ fn number(text: Option<&str>, usual: i64, range: std::ops::RangeInclusive<i64>) 
 pub(super) async fn list(
     req: HttpRequest,
     state: Data<State>,
-    query: Query<PageQuery>,
+    _: Payload,
 ) -> Result<HttpResponse, ApiError> {
     let needs = Needs::wallet("operations.list", "read_transactions", &req);
     let gate = Gate::open(&req, &state, needs)?;
-    let page = query.offset().and_then(|offset| Ok((offset, query.limit()?)));
+    let page = PageQuery::read(&req).and_then(|page| Ok((page.offset()?, page.limit()?)));
     let page = page.map_err(|why| gate.refuse(why))?;
     let pass = gate.take().await?;
     let organisation = pass.gate.entry.rule().account.organisation.clone();

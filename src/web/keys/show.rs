@@ -5,8 +5,9 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Query};
 use askama::Template;
 
-use super::{Tab, people};
+use super::{ListQuery, Tab, people};
 use crate::actions;
+use crate::domain::catalogue::Credential;
 use crate::domain::id::KeyId;
 use crate::domain::key::{Key, KeyStatus, Secret};
 use crate::domain::policy;
@@ -21,6 +22,7 @@ use crate::web::error::PageError;
 use crate::web::page::{Flash, Frame, Nav, html, html_after_flash, redirect_with};
 use crate::web::signed_in::{Post, SignedIn};
 use crate::web::story::Story;
+use crate::web::usage::{Range, UsageSection};
 use crate::web::view::{Beside, KeyView, Names};
 
 #[derive(Template)]
@@ -29,6 +31,7 @@ struct ShowPage {
     frame: Frame,
     key: KeyView,
     status: KeyStatus,
+    usage: UsageSection,
     story: Story,
     request_url: String,
     /// The newest secret that was shown.
@@ -86,23 +89,18 @@ impl ShowPage {
     }
 }
 
-#[derive(serde::Deserialize)]
-pub(in crate::web) struct PageQuery {
-    page: Option<i64>,
-}
-
 /// `GET /settings/api-keys/{tab}` and `GET /settings/api-keys/{key}`: the words of the tabs are no ids.
 pub(in crate::web) async fn show_or_list(
     state: Data<State>,
     me: SignedIn,
     segment: Path<String>,
-    query: Query<PageQuery>,
+    query: Query<ListQuery>,
 ) -> Result<HttpResponse, PageError> {
     if let Some(tab) = Tab::find(&segment) {
-        return super::list(&state, me, tab, query.page).await;
+        return super::list(&state, me, tab, query.into_inner()).await;
     }
     let (id, flash) = (parse(&segment)?, me.flash);
-    let page = load(&state, me, id, |_| ()).await?;
+    let page = load(&state, me, (id, query.range), |_| ()).await?;
     Ok(html_after_flash(&page, flash))
 }
 
@@ -116,10 +114,16 @@ pub(in crate::web) async fn reveal(
     let (id, me) = (parse(&id)?, post.me.actor.clone());
     let key = id.clone();
     let (key, secret) = state.db.write(move |tx| actions::keys::reveal(tx, &me, &key)).await?;
-    let try_it = try_it(&state.db.site().public_url, &key);
-    let page =
-        load(&state, post.me, id, move |page| page.revealed = Some(Revealed { secret, try_it }))
-            .await?;
+    let site = state.db.site();
+    let api = site.catalogue.find(&key.grant.api).cloned();
+    let url = site.public_url.clone();
+    let show = move |page: &mut ShowPage| {
+        let credential = api.as_ref().and_then(|api| api.credentials.first());
+        let account = page.frame.organisation.account_name();
+        let try_it = try_it(&url, &key, credential.map(|credential| (credential, account)));
+        page.revealed = Some(Revealed { secret, try_it });
+    };
+    let page = load(&state, post.me, (id, None), show).await?;
     Ok(html(StatusCode::OK, &page))
 }
 
@@ -167,14 +171,15 @@ pub(in crate::web) async fn revoke(
     };
     let field = if refused == Refusal::LabelMismatch { "confirm_label" } else { "reason" };
     let error = RevokeError { field, message: refused.to_string(), reason, label };
-    let page = load(&state, post.me, id, move |page| page.revoke_error = Some(error)).await?;
+    let page =
+        load(&state, post.me, (id, None), move |page| page.revoke_error = Some(error)).await?;
     Ok(html(StatusCode::UNPROCESSABLE_ENTITY, &page))
 }
 
 async fn load(
     state: &State,
     me: SignedIn,
-    id: KeyId,
+    (id, range): (KeyId, Option<Range>),
     change: impl FnOnce(&mut ShowPage) + Send + 'static,
 ) -> Result<ShowPage, Error> {
     let catalogue = state.db.site().catalogue.clone();
@@ -190,9 +195,11 @@ async fn load(
             let currency = frame.organisation.currency;
             let beside = Beside { catalogue: &catalogue, currency, now: me.now, names: &names };
             let used = usage_of(conn, &key)?;
+            let section = UsageSection::load(conn, &key, range.unwrap_or_default(), &beside)?;
             let mut page = ShowPage {
                 key: KeyView::new(&key, &shown.iter().collect::<Vec<_>>(), used, &beside),
                 status: key.status(me.now),
+                usage: section,
                 story,
                 request_url: crate::web::view::request_url(&request),
                 secret: shown.into_iter().next(),
@@ -218,12 +225,18 @@ fn parse(id: &str) -> Result<KeyId, Error> {
 }
 
 /// A call that shows whether the key works; the key itself is not part of it.
-fn try_it(public_url: &str, key: &Key) -> String {
+fn try_it(public_url: &str, key: &Key, credential: Option<(&Credential, String)>) -> String {
     let reads_balance = key.grant.api == "wallet" && key.grant.permissions.contains("read_balance");
     let path = if reads_balance {
         format!("distributors/{}/balance", key.organisation_id)
     } else {
         "keys/self".to_owned()
     };
-    format!("curl -H \"Authorization: Bearer $API_KEY\" \\\n  {public_url}/api/v1/{path}")
+    let headers = credential.map_or_else(String::new, |(credential, account)| {
+        let scheme = credential.scheme.as_ref().map(|scheme| format!("{scheme} "));
+        let key = format!("-H \"{}: {}$API_KEY\" ", credential.header, scheme.unwrap_or_default());
+        let partner = credential.partner_header.as_ref();
+        key + &partner.map(|name| format!("-H \"{name}: {account}\" ")).unwrap_or_default()
+    });
+    format!("curl {headers}\\\n  {public_url}/api/v1/{path}")
 }
