@@ -35,8 +35,17 @@ pub struct Wish {
     pub origin: Origin,
 }
 
-/// What becomes of a wish: the operation that now waits for a checker, or why there is none.
-pub type Answer = Result<RequestId, NotSpent>;
+/// An operation that waits for a checker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Its id.
+    pub id: RequestId,
+    /// False if an earlier attempt of the same name made it.
+    pub is_new: bool,
+}
+
+/// What becomes of a wish: the operation, or why there is none.
+pub type Answer = Result<Made, NotSpent>;
 
 /// Everything the wishes of one transaction are measured by.
 struct Desk {
@@ -56,8 +65,9 @@ pub fn make_all(tx: &mut Tx<'_>, wishes: &[Wish]) -> Result<Vec<Answer>, Error> 
     let mut answers = Vec::with_capacity(wishes.len());
     for wish in wishes {
         let answer = desk.decide(tx, wish)?;
-        if let (Ok(id), Some(attempt)) = (&answer, &wish.attempt) {
-            desk.known.insert(attempt.clone(), Known::Answered(id.to_string()));
+        // Of equal attempts in one transaction the first is carried out; the others share its answer.
+        if let (Ok(made), Some(attempt)) = (&answer, &wish.attempt) {
+            desk.known.insert(attempt.clone(), Known::Answered(made.id.to_string()));
         }
         answers.push(answer);
     }
@@ -66,17 +76,11 @@ pub fn make_all(tx: &mut Tx<'_>, wishes: &[Wish]) -> Result<Vec<Answer>, Error> 
     for (key, volume) in &desk.volumes {
         volumes::set(tx, key, volume)?;
     }
-    let made: Vec<&RequestId> = desk.requests.iter().map(|request| &request.id).collect();
     let remembered = wishes.iter().zip(&answers).filter_map(|(wish, answer)| {
-        let id = answer.as_ref().ok().filter(|id| made.contains(id))?;
-        Some((wish.attempt.as_ref()?, id.to_string()))
+        let made = answer.as_ref().ok().filter(|made| made.is_new)?;
+        Some((wish.attempt.as_ref()?, made.id.to_string()))
     });
-    // Of equal attempts in one transaction the first was carried out; the others share its answer.
-    let mut unique: HashMap<&Attempt, String> = HashMap::new();
-    for (attempt, id) in remembered {
-        unique.entry(attempt).or_insert(id);
-    }
-    idempotency::insert_all(tx, &unique.into_iter().collect::<Vec<_>>())?;
+    idempotency::insert_all(tx, &remembered.collect::<Vec<_>>())?;
     Ok(answers)
 }
 
@@ -110,7 +114,9 @@ impl Desk {
     fn decide(&mut self, tx: &mut Tx<'_>, wish: &Wish) -> Result<Answer, Error> {
         match wish.attempt.as_ref().and_then(|attempt| self.known.get(attempt)) {
             Some(Known::Reused) => return Ok(Err(NotSpent::Reused)),
-            Some(Known::Answered(id)) => return Ok(Ok(id.parse().map_err(Error::internal)?)),
+            Some(Known::Answered(id)) => {
+                return Ok(Ok(Made { id: id.parse().map_err(Error::internal)?, is_new: false }));
+            }
             None => (),
         }
         let movement = &wish.movement;
@@ -161,7 +167,7 @@ impl Desk {
         self.operations.push(operation(&request, movement, party, Some(spent)));
         let id = request.id.clone();
         self.requests.push(request);
-        Ok(Ok(id))
+        Ok(Ok(Made { id, is_new: true }))
     }
 }
 

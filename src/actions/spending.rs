@@ -87,17 +87,18 @@ pub(super) fn today(tx: &Tx<'_>, organisation: &Organisation) -> NaiveDate {
     organisation.day(tx.now)
 }
 
-/// Spends an amount of a key's daily volume on something that happens elsewhere; once for each attempt.
+/// Spends an amount of a key's daily volume on something that happens elsewhere, once for each attempt;
+/// gives what was spent now.
 pub fn spend(
     tx: &mut Tx<'_>,
     key: &KeyId,
     amount: i64,
     attempt: Option<&Attempt>,
-) -> Result<Result<(), NotSpent>, Error> {
+) -> Result<Result<i64, NotSpent>, Error> {
     let spender = Spender::open(tx, std::iter::once(key))?;
     let known = idempotency::find_all(tx, &attempt.into_iter().collect::<Vec<_>>())?;
     match attempt.and_then(|attempt| known.get(attempt)) {
-        Some(Known::Answered(_)) => return Ok(Ok(())),
+        Some(Known::Answered(_)) => return Ok(Ok(0)),
         Some(Known::Reused) => return Ok(Err(NotSpent::Reused)),
         None => (),
     }
@@ -112,7 +113,7 @@ pub fn spend(
     if let Some(attempt) = attempt {
         idempotency::insert_all(tx, &[(attempt, String::new())])?;
     }
-    Ok(Ok(()))
+    Ok(Ok(amount))
 }
 
 /// Counts an amount in the day of a key whose lock is held, if its limits allow it.

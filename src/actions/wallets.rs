@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::domain::audit::{Event, Who};
 use crate::domain::id::{OrganisationId, WalletId};
 use crate::domain::money::{Currency, Money};
-use crate::domain::movement::Phone;
+use crate::domain::movement::{Party, Phone};
 use crate::domain::refusal::Refusal;
 use crate::domain::text::parse_line;
 use crate::error::Error;
@@ -19,7 +19,11 @@ pub fn open_for_person(
     name: &str,
     currency: Currency,
 ) -> Result<WalletId, Error> {
-    phone.parse::<Phone>().map_err(|e| Refusal::Invalid(e.to_owned()))?;
+    let number: Phone = phone.parse().map_err(|e: &str| Refusal::Invalid(e.to_owned()))?;
+    // One number is one wallet, however it is spaced.
+    if !wallets::find_parties(tx.conn, &[&Party::Phone(number)])?.is_empty() {
+        return Err(Refusal::WalletTaken(phone.to_owned()).into());
+    }
     // Kept as it was written, but with single spaces: look-ups leave the spaces out.
     let phone = parse_line(&phone.replace('-', " ")).map_err(|e| Refusal::Invalid(e.to_owned()))?;
     open(tx, Holder::Person { phone }, name, currency)

@@ -16,6 +16,7 @@ use super::{open, say, told};
 use crate::config::{Config, TlsFiles};
 use crate::mail::Mailer;
 use crate::store::Db;
+use crate::web::connections::Connections;
 use crate::web::passwords::Passwords;
 use crate::web::{self, State};
 use crate::worker::Worker;
@@ -55,9 +56,12 @@ pub(super) async fn serve_on(
     };
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let working = actix_web::rt::spawn(worker.run(stopped));
+    let connections = Connections::default();
+    let watching = actix_web::rt::spawn(connections.clone().watch());
     let server = HttpServer::new(move || App::new().configure(web::routes(state.clone())))
         .client_request_timeout(FIRST_HEAD)
         .keep_alive(KEEP_ALIVE)
+        .on_connect(move |io, data| connections.greet(io, data))
         .shutdown_timeout(GRACE);
     let server = match &config.tls {
         Some(files) => server.listen_rustls_0_23(listener, tls(files)?)?,
@@ -65,6 +69,7 @@ pub(super) async fn serve_on(
     };
     ready(config.public_url.as_str().trim_end_matches('/'))?;
     server.run().await?;
+    watching.abort();
     // The worker takes the last usage to the database before the process ends.
     let _ = stop.send(true);
     working.await.context("stopping the worker")?;

@@ -27,16 +27,17 @@ pub struct Cashout {
 }
 
 impl Cashout {
-    /// Its place in the list, before it is encoded: `2026-03-29T10:00:00.000000Z|<id>`.
+    /// Its place in the list, before it is encoded: `2026-03-29T10:00:00.000000Z|op_<id>`.
     pub fn place(&self) -> String {
-        format!("{}|{}", self.created_at.to_rfc3339_opts(SecondsFormat::Micros, true), self.id)
+        format!("{}|op_{}", self.created_at.to_rfc3339_opts(SecondsFormat::Micros, true), self.id)
     }
 }
 
 /// Reads a place in the list.
 pub fn parse_place(text: &str) -> Option<(DateTime<Utc>, CashoutId)> {
     let (at, id) = text.split_once('|')?;
-    Some((DateTime::parse_from_rfc3339(at).ok()?.to_utc(), id.parse().ok()?))
+    let id = id.strip_prefix("op_").unwrap_or(id).parse().ok()?;
+    Some((DateTime::parse_from_rfc3339(at).ok()?.to_utc(), id))
 }
 
 /// How cash reached the customer.

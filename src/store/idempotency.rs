@@ -13,7 +13,7 @@ use crate::error::{Error, is_unique_violation};
 /// What a client calls one attempt, and what it asked for under that name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Attempt {
-    /// The key or member the name belongs to.
+    /// Whom the name belongs to: a key, a member, or a service and the key it asks about.
     pub owner_id: String,
     /// The name, 1 to 255 characters.
     pub name: String,

@@ -41,9 +41,10 @@ pub fn used(conn: &mut Conn, key: &KeyId, today: NaiveDate) -> Result<i64, Error
     Ok(row.optional()?.unwrap_or(0))
 }
 
-/// The newest day on or after `today` that was begun; more than a day ahead is a clock that was wrong.
+/// The newest day on or after `today` that was begun. Two days ahead, because 25 hours before half past
+/// midnight is the day before yesterday; more than that is a clock that was wrong.
 fn newest(conn: &mut Conn, key: &KeyId, today: NaiveDate) -> Result<Option<String>, Error> {
-    let last = today.checked_add_days(Days::new(1)).unwrap_or(today);
+    let last = today.checked_add_days(Days::new(2)).unwrap_or(today);
     let day = key_volumes::table
         .filter(key_volumes::key_id.eq(key))
         .filter(key_volumes::day.ge(today.to_string()))

@@ -4,6 +4,7 @@ mod api;
 mod assets;
 mod chart;
 pub mod client;
+pub mod connections;
 mod context;
 mod docs;
 mod error;

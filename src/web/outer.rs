@@ -14,6 +14,7 @@ use actix_web::web::Data;
 use actix_web::{Error as ActixError, HttpResponse, ResponseError as _};
 
 use super::State;
+use super::connections::InUse;
 use super::context::Context;
 use super::error::{PageError, forbidden_origin};
 use crate::error::Error;
@@ -49,6 +50,7 @@ pub(super) async fn wrap(
 ) -> Result<ServiceResponse<impl MessageBody>, ActixError> {
     let secure = req.app_data::<Data<State>>().is_some_and(|state| state.settings.secure);
     let context = Context::new(&req, secure);
+    let _in_use = InUse::begin(req.request());
     if req.method() == Method::HEAD {
         // Answered like GET; the connection leaves the body out by itself.
         req.head_mut().method = Method::GET;

@@ -3,7 +3,9 @@
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use chrono::SecondsFormat;
 use serde_json::json;
 
@@ -18,6 +20,12 @@ use crate::domain::money::{Currency, Money};
 use crate::error::Error;
 use crate::store;
 use crate::web::State;
+
+/// Padded, so that anybody's base64 can read it; the padding may be lost on the way through an address.
+const CURSOR: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// `GET /api/v1/distributors/{id}/cashouts?cursor=&limit=100`
 pub(super) async fn list(
@@ -75,10 +83,10 @@ pub(super) async fn process(
     let cashout_id = id.map_err(|_| gate.refuse(Error::NotFound.into()))?;
     let rule = gate.entry.rule();
     let (key_id, organisation_id) = (rule.id(), rule.account.organisation.id.clone());
-    let flight = name.as_ref().map(|name| state.till.board(&key_id, name)).transpose();
+    let flight = name.as_ref().map(|name| state.till.board(key_id.as_str(), name)).transpose();
     let _flight = flight.map_err(|why| gate.refuse(why))?;
     let call = format!("cashouts.process {cashout_id}");
-    let attempt = name.map(|name| attempt(&key_id, &name, &call, &draft));
+    let attempt = name.map(|name| attempt(key_id.as_str(), &name, &call, &draft));
     let origin = gate.origin();
     let answer = json!({ "operationID": format!("op_{cashout_id}") });
     let pass = gate.take().await?;
@@ -105,9 +113,9 @@ fn show(cashout: &Cashout, currency: Currency) -> serde_json::Value {
 }
 
 fn encode(cashout: &Cashout) -> String {
-    STANDARD_NO_PAD.encode(cashout.place())
+    CURSOR.encode(cashout.place())
 }
 
 fn decode(cursor: &str) -> Option<(chrono::DateTime<chrono::Utc>, CashoutId)> {
-    parse_place(&String::from_utf8(STANDARD_NO_PAD.decode(cursor).ok()?).ok()?)
+    parse_place(&String::from_utf8(CURSOR.decode(cursor).ok()?).ok()?)
 }

@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
 
 use super::ApiError;
 use crate::web::State;
+use crate::web::connections::InUse;
 use crate::web::context::Context;
 use crate::web::outer::{YEAR, survive};
 
@@ -28,11 +29,13 @@ where
         let secure = state.settings.secure && !req.path().starts_with("/auth/");
         let context = Context::of_machine(secure);
         let id = HeaderValue::from_str(&context.request_id).ok();
+        let in_use = InUse::begin(&req);
         let answer = survive(handler(req, state, payload), ApiError::from);
         Box::pin(async move {
             let answer = async { answer.await.unwrap_or_else(|why| why.error_response()) };
             let mut res = context.scope(answer).await;
             dress(&mut res, id, secure);
+            drop(in_use);
             res
         })
     }

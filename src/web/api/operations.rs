@@ -92,15 +92,16 @@ pub(super) async fn create(
     let amount = movement.amount;
     gate.check_amount(amount)?;
     let key_id = gate.entry.rule().id();
-    let flight = name.as_ref().map(|name| state.till.board(&key_id, name)).transpose();
+    let flight = name.as_ref().map(|name| state.till.board(key_id.as_str(), name)).transpose();
     let _flight = flight.map_err(|why| gate.refuse(why))?;
-    let attempt = name.map(|name| attempt(&key_id, &name, "operations.create", &draft));
+    let attempt = name.map(|name| attempt(key_id.as_str(), &name, "operations.create", &draft));
     let origin = gate.origin();
     let pass = gate.take().await?;
     match verdict(state.till.make(Wish { key_id, movement, attempt, origin }).await) {
-        Ok(id) => {
-            pass.allow(amount);
-            Ok(HttpResponse::Ok().json(json!({ "operationID": format!("op_{id}") })))
+        Ok(made) => {
+            // An answer that is given again moves nothing more.
+            pass.allow(if made.is_new { amount } else { 0 });
+            Ok(HttpResponse::Ok().json(json!({ "operationID": format!("op_{}", made.id) })))
         }
         Err(why) => Err(pass.refuse(why)),
     }

@@ -11,7 +11,6 @@ use tokio::sync::{mpsc, oneshot};
 use super::ApiError;
 use crate::actions::operations::{self, Answer, Wish};
 use crate::actions::spending::NotSpent;
-use crate::domain::id::KeyId;
 use crate::error::Error;
 use crate::store::Db;
 use crate::store::idempotency::Attempt;
@@ -30,14 +29,14 @@ struct Job {
 #[derive(Clone)]
 pub(in crate::web) struct Till {
     jobs: mpsc::Sender<Job>,
-    /// Attempts that are being worked on, by key and name.
-    in_flight: Arc<Mutex<HashSet<(KeyId, String)>>>,
+    /// Attempts that are being worked on, by owner and name.
+    in_flight: Arc<Mutex<HashSet<(String, String)>>>,
 }
 
 /// Keeps a second request of the same name out while the first is worked on.
 pub(super) struct Flight {
-    in_flight: Arc<Mutex<HashSet<(KeyId, String)>>>,
-    place: (KeyId, String),
+    in_flight: Arc<Mutex<HashSet<(String, String)>>>,
+    place: (String, String),
 }
 
 impl Drop for Flight {
@@ -62,8 +61,8 @@ impl Till {
     }
 
     /// Notes that an attempt is being worked on.
-    pub(super) fn board(&self, key: &KeyId, name: &str) -> Result<Flight, ApiError> {
-        let place = (key.clone(), name.to_owned());
+    pub(super) fn board(&self, owner: &str, name: &str) -> Result<Flight, ApiError> {
+        let place = (owner.to_owned(), name.to_owned());
         let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         if !in_flight.insert(place.clone()) {
             return Err(ApiError::Status(
@@ -137,9 +136,9 @@ pub(super) fn is_attempt_name(name: &str) -> bool {
     (1..=255).contains(&name.len()) && visible && name.trim() == name
 }
 
-/// An attempt of a key, with what it asks for under its name.
+/// An attempt of whoever chose the name, with what is asked for under it.
 pub(super) fn attempt(
-    key: &KeyId,
+    owner: &str,
     name: &str,
     call: &str,
     asked: &impl serde::Serialize,
@@ -148,7 +147,7 @@ pub(super) fn attempt(
     let asked = serde_json::to_vec(asked).unwrap_or_default();
     let fingerprint = Sha256::new().chain_update(call).chain_update([0]).chain_update(asked);
     Attempt {
-        owner_id: key.to_string(),
+        owner_id: owner.to_owned(),
         name: name.to_owned(),
         fingerprint: fingerprint.finalize().into(),
     }

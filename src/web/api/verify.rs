@@ -12,12 +12,13 @@ use super::keys::describe;
 use super::spending::{attempt, is_attempt_name, verdict};
 use super::{ApiError, body};
 use crate::actions::{self, spending};
+use crate::domain::id::KeyId;
 use crate::domain::money::Money;
 use crate::domain::movement::Fault;
 use crate::domain::secret::SecretHash;
 use crate::domain::usage::Outcome;
 use crate::enforce::usage::Noted;
-use crate::enforce::{Call, Denial, Entry, Restrictions, evaluate};
+use crate::enforce::{Call, Denial, Entry, Restrictions, Rule, evaluate};
 use crate::error::Error;
 use crate::web::State;
 
@@ -88,6 +89,7 @@ impl<'de> serde::Deserialize<'de> for Asked {
 struct Understood {
     ip: Option<IpAddr>,
     amount: Option<i64>,
+    asker: KeyId,
 }
 
 /// `POST /api/v1/verify`
@@ -101,7 +103,7 @@ pub(super) async fn verify(
     let gate = Gate::open(&req, &state, needs)?;
     let question: Question = body::read(&req, payload).await.map_err(|why| gate.refuse(why))?;
     let asker = &gate.entry.rule().account;
-    let understood = understand(&question, asker.organisation.currency)
+    let understood = understand(&question, gate.entry.rule())
         .map_err(|fault| gate.refuse(ApiError::Invalid(fault)))?;
     let hash = SecretHash::of_presented(&question.key);
     let entry = hash.and_then(|hash| state.index.find(&hash));
@@ -121,22 +123,22 @@ pub(super) async fn verify(
     }
 }
 
-fn understand(
-    question: &Question,
-    currency: crate::domain::money::Currency,
-) -> Result<Understood, Fault> {
+fn understand(question: &Question, asker: &Rule) -> Result<Understood, Fault> {
     let ip = question.ip.as_deref().map(str::parse::<IpAddr>).transpose();
     let ip = ip.map_err(|_| Fault::new("ip", "ip must be an IPv4 or IPv6 address"))?;
     let amount = question.amount.as_ref().map(|amount| {
         let text = amount.as_str().unwrap_or_default();
-        Money::parse(text, currency).map(Money::minor).map_err(Fault::amount)
+        Money::parse(text, asker.account.organisation.currency)
+            .map(Money::minor)
+            .map_err(Fault::amount)
     });
     let name = question.idempotency_key.as_deref();
     if name.is_some_and(|name| !is_attempt_name(name)) {
         let message = "idempotencyKey must have 1 to 255 visible characters";
         return Err(Fault::new("idempotencyKey", message));
     }
-    Ok(Understood { ip: ip.map(|ip| ip.to_canonical()), amount: amount.transpose()? })
+    let ip = ip.map(|ip| ip.to_canonical());
+    Ok(Understood { ip, amount: amount.transpose()?, asker: asker.id() })
 }
 
 /// The verdict on the key in question; a refusal consumes nothing.
@@ -181,9 +183,9 @@ async fn decide(
         Ok(ticket) => ticket,
         Err(seconds) => return refuse(Denial::RateLimited(seconds)),
     };
-    match spend(state, entry, question, understood.amount).await {
-        Ok(()) => {
-            note(Outcome::Allowed, understood.amount.unwrap_or(0));
+    match spend(state, entry, question, understood).await {
+        Ok(spent) => {
+            note(Outcome::Allowed, spent);
             Ok(json!({ "valid": true, "code": "valid", "key": describe(entry) }))
         }
         Err(why) => {
@@ -199,20 +201,22 @@ async fn decide(
     }
 }
 
-/// Counts an amount in the key's daily volume, once for each name.
+/// Counts an amount in the key's daily volume, once for each name; gives what was counted now.
 async fn spend(
     state: &State,
     entry: &Entry,
     question: &Question,
-    amount: Option<i64>,
-) -> Result<(), ApiError> {
-    let Some(amount) = amount else { return Ok(()) };
+    understood: &Understood,
+) -> Result<i64, ApiError> {
+    let Some(amount) = understood.amount else { return Ok(0) };
     let key = entry.rule().id();
+    // A name belongs to the service that chose it: another one's is another order.
+    let owner = format!("{}/{key}", understood.asker);
     let name = question.idempotency_key.as_deref();
-    let _flight = name.map(|name| state.till.board(&key, name)).transpose()?;
+    let _flight = name.map(|name| state.till.board(&owner, name)).transpose()?;
     let restrictions = &question.restrictions.0;
     let asks = Asks { permission: &question.permission, amount, restrictions };
-    let attempt = name.map(|name| attempt(&key, name, "verify", &asks));
+    let attempt = name.map(|name| attempt(&owner, name, "verify", &asks));
     let mut result = Err(Error::Stale);
     // Stale: another node was faster under the same name; once more finds its answer.
     for _ in 0..2 {

@@ -1,9 +1,8 @@
-//! A person at a browser, and a program with a key.
+//! A person at a browser.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use actix_http::Request;
 use actix_web::cookie::Cookie;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::http::{Method, StatusCode};
@@ -225,35 +224,5 @@ impl TestApp {
         let key = self.key_of(&request).await;
         let secret = maker.reveal(&key).await;
         (key, secret)
-    }
-}
-
-/// A program that calls the wallet API with a key.
-pub struct Api<'a> {
-    app: &'a TestApp,
-    secret: String,
-    pub peer: SocketAddr,
-}
-
-impl<'a> Api<'a> {
-    pub(super) fn new(app: &'a TestApp, secret: &str) -> Self {
-        Self { app, secret: secret.to_owned(), peer: "203.0.113.10:50000".parse().unwrap() }
-    }
-
-    /// `GET` with the key.
-    pub async fn get(&self, path: &str) -> Page {
-        self.app.answer(self.request(path)).await
-    }
-
-    /// `GET …/balance` of the demo's distributor.
-    pub async fn balance(&self) -> Page {
-        self.get(&format!("/api/v1/distributors/{}/balance", super::DEMO_ID)).await
-    }
-
-    fn request(&self, path: &str) -> Request {
-        TestRequest::with_uri(path)
-            .peer_addr(self.peer)
-            .insert_header((header::AUTHORIZATION, format!("Bearer {}", self.secret)))
-            .to_request()
     }
 }

@@ -1,5 +1,6 @@
 //! A whole app per test: its own database, its own clock, its own mailbox.
 
+pub mod api;
 pub mod browser;
 pub mod database;
 pub mod dump;
@@ -33,7 +34,8 @@ use countersign::web::{self, State};
 use countersign::worker::Worker;
 use zeroize::Zeroizing;
 
-pub use browser::{Api, Browser, Page};
+pub use api::Api;
+pub use browser::{Browser, Page};
 pub use database::Database;
 
 /// The password of everybody.
