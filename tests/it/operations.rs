@@ -59,7 +59,7 @@ async fn cash_in_by(app: &TestApp, key: &str, amount: &str) -> String {
         origin: Origin::default(),
     };
     let made = app.db.write(move |tx| operations::make_all(tx, &[wish])).await.unwrap();
-    format!("/requests/{}", made[0].as_ref().expect("the key may ask for it"))
+    format!("/requests/{}", made[0].as_ref().expect("the key may ask for it").id)
 }
 
 /// What the distributor and the two customers hold, and the sum of all wallets.
