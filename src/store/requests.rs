@@ -34,6 +34,10 @@ pub struct Filter<'a> {
     pub kind: Option<&'a str>,
     /// Only keys for this API.
     pub api: Option<&'a str>,
+    /// Only those made by this member.
+    pub maker: Option<&'a MemberId>,
+    /// Only those made by others than this member.
+    pub not_maker: Option<&'a MemberId>,
     /// Newest first instead of oldest first.
     pub newest_first: bool,
     /// Leave out so many.
@@ -116,6 +120,12 @@ fn matching<'a>(organisation: &OrganisationId, filter: Filter<'a>) -> Boxed<'a> 
         // Quotes within values are escaped in JSON, so this can only be the field itself.
         let field = format!("%\"api\":\"{}\"%", api.replace('_', "!_"));
         query = query.filter(requests::payload.like(field).escape('!'));
+    }
+    if let Some(maker) = filter.maker {
+        query = query.filter(requests::maker_id.eq(maker));
+    }
+    if let Some(other) = filter.not_maker {
+        query = query.filter(requests::maker_id.ne(other));
     }
     query
 }

@@ -1,8 +1,10 @@
 //! Settings → API keys: the lists, the request form, and a key's own page.
 
+mod check;
 mod form;
 mod show;
 
+pub(super) use check::show as check;
 pub(super) use form::{form, submit};
 pub(super) use show::{confirm, reveal, revoke, show_or_list as show};
 

@@ -9,6 +9,7 @@ use crate::domain::catalogue::{Api, Catalogue};
 use crate::domain::id::MemberId;
 use crate::domain::key::{Grant, Key, KeyStatus, Secret};
 use crate::domain::money::{Currency, Money, group};
+use crate::domain::operation::OperationStatus;
 use crate::domain::request::{Request, RequestState};
 use crate::domain::risk::{self, Risk};
 use crate::domain::usage::Usage;
@@ -66,6 +67,18 @@ impl From<RequestState> for Badge {
             RequestState::Void => ("undo", "Void"),
         };
         Self { class: state.name(), icon, word }
+    }
+}
+
+impl From<OperationStatus> for Badge {
+    fn from(status: OperationStatus) -> Self {
+        let (icon, word) = match status {
+            OperationStatus::Pending => ("clock", "Pending"),
+            OperationStatus::Completed => ("check-circle", "Completed"),
+            OperationStatus::Failed => ("alert", "Failed"),
+            OperationStatus::Rejected => ("x-circle", "Rejected"),
+        };
+        Self { class: status.as_str(), icon, word }
     }
 }
 

@@ -94,23 +94,24 @@ impl Db {
 /// Follows for as long as the database handle lives, over every loss of the connection.
 fn follow(conn: Conn, opener: &Opener, shared: &Weak<Shared>, pulse: &Pulse) {
     let mut heard_until = shared.upgrade().map(|shared| shared.clock.now()).unwrap_or_default();
-    let mut first = Some(conn);
+    let mut next = Ok(conn);
     while shared.strong_count() > 0 {
-        let followed = match first.take() {
-            Some(mut conn) => hear(&mut conn, shared, pulse, &mut heard_until),
-            None => listen(opener).and_then(|mut conn| {
-                catch_up(&mut conn, shared, heard_until)?;
-                hear(&mut conn, shared, pulse, &mut heard_until)
-            }),
+        let lost = match next {
+            Ok(mut conn) => hear(&mut conn, shared, pulse, &mut heard_until),
+            Err(e) => Err(e),
         };
-        if let Err(e) = followed {
+        if let Err(e) = lost {
             pulse.stop();
-            tracing::warn!(
-                cause = format!("{e:#}"),
-                "the feed of key changes was lost; connecting again"
-            );
+            let cause = format!("{e:#}");
+            tracing::warn!(cause, "the feed of key changes was lost; connecting again");
         }
-        std::thread::park_timeout(RETRY);
+        next = listen(opener).and_then(|mut conn| {
+            catch_up(&mut conn, shared, heard_until)?;
+            Ok(conn)
+        });
+        if next.is_err() {
+            std::thread::park_timeout(RETRY);
+        }
     }
 }
 

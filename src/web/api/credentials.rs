@@ -1,15 +1,20 @@
 //! Finding the key that comes with a request, in the headers that the catalogue names.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{self, HeaderName};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 
 use super::ApiError;
 use crate::domain::catalogue::{Catalogue, Credential};
 use crate::enforce::Entry;
 
-/// The headers besides `Authorization` that keys of some API arrive in.
+/// How a key of some API can be told from other things in a request.
 #[derive(Clone, Debug)]
-pub(in crate::web) struct KeyHeaders(Vec<HeaderName>);
+pub(in crate::web) struct KeyHeaders {
+    /// The headers besides `Authorization` that keys arrive in.
+    names: Vec<HeaderName>,
+    /// What keys start with, underscore included.
+    prefixes: Vec<String>,
+}
 
 impl KeyHeaders {
     /// Those of a catalogue.
@@ -20,10 +25,12 @@ impl KeyHeaders {
         names.retain(|name| name != header::AUTHORIZATION);
         names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();
-        Self(names)
+        let prefixes = catalogue.list().iter().map(|api| format!("{}_", api.prefix)).collect();
+        Self { names, prefixes }
     }
 
-    /// The one key that comes with a request. Two different ones leave open which is meant.
+    /// The one key that comes with a request. Two different ones leave open which is meant; a token of
+    /// somebody else's, such as a service's own bearer token beside `X-API-KEY`, is no key.
     pub(in crate::web) fn find<'r>(
         &self,
         req: &'r HttpRequest,
@@ -34,8 +41,10 @@ impl KeyHeaders {
             let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
         });
-        let others = self.0.iter().flat_map(|name| headers.get_all(name));
-        for key in bearers.chain(others.filter_map(|value| value.to_str().ok().map(str::trim))) {
+        let others = self.names.iter().flat_map(|name| headers.get_all(name));
+        let others = others.filter_map(|value| value.to_str().ok().map(str::trim));
+        let ours = |key: &&str| self.prefixes.iter().any(|prefix| key.starts_with(prefix.as_str()));
+        for key in bearers.chain(others).filter(ours) {
             match found {
                 Some(before) if before != key => {
                     return Err(ApiError::invalid("", "Send one API key, not several"));
@@ -54,8 +63,8 @@ pub(in crate::web) fn accepted(req: &HttpRequest, key: &str, entry: &Entry) -> b
         stands_in(req, credential, key)
             && credential.partner_header.as_ref().is_none_or(|partner| {
                 let mut values = req.headers().get_all(partner.as_str());
-                let name = values.next().and_then(|value| value.to_str().ok());
-                name == Some(&*rule.account.name) && values.next().is_none()
+                let name = values.next().map(HeaderValue::as_bytes);
+                name == Some(rule.account.name.as_bytes()) && values.next().is_none()
             })
     })
 }

@@ -20,7 +20,8 @@ use actix_web::{HttpResponse, Resource};
 
 pub(super) use credentials::KeyHeaders;
 pub(super) use error::ApiError;
-use machine::machine;
+pub(super) use gate::{Gate, Needs, find_key, refused};
+pub(super) use machine::machine;
 pub(super) use spending::Till;
 
 /// Every endpoint below `/api`; the most called first, because they are looked through in order, and
@@ -74,7 +75,7 @@ fn at(path: &str, allowed: &'static str) -> Resource {
 }
 
 /// Any other path.
-async fn unknown(
+pub(super) async fn unknown(
     _: actix_web::HttpRequest,
     _: actix_web::web::Data<super::State>,
     _: actix_web::web::Payload,

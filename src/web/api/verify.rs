@@ -14,7 +14,7 @@ use super::{ApiError, body};
 use crate::actions::{self, spending};
 use crate::domain::money::Money;
 use crate::domain::movement::Fault;
-use crate::domain::secret::PlainSecret;
+use crate::domain::secret::SecretHash;
 use crate::domain::usage::Outcome;
 use crate::enforce::usage::Noted;
 use crate::enforce::{Call, Denial, Entry, Restrictions, evaluate};
@@ -103,8 +103,8 @@ pub(super) async fn verify(
     let asker = &gate.entry.rule().account;
     let understood = understand(&question, asker.organisation.currency)
         .map_err(|fault| gate.refuse(ApiError::Invalid(fault)))?;
-    let secret = PlainSecret::parse(&question.key);
-    let entry = secret.and_then(|secret| state.index.find(&secret.hash()));
+    let hash = SecretHash::of_presented(&question.key);
+    let entry = hash.and_then(|hash| state.index.find(&hash));
     // Another organisation's key is nobody's business.
     let entry = entry.filter(|e| e.rule().account.organisation.id == asker.organisation.id);
     let pass = gate.take().await?;
