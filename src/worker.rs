@@ -32,10 +32,10 @@ const ATTEMPTS: i32 = 60;
 const LAST_MAIL: Duration = Duration::from_secs(10);
 /// How long sent mails are kept.
 const KEEP_MAIL: TimeDelta = TimeDelta::days(30);
-/// How long the hours in which a key was used are kept: a year and a month to compare it with.
-const KEEP_USAGE: TimeDelta = TimeDelta::days(400);
 /// How long answers are kept for clients that send the same once more.
 const KEEP_ANSWERS: TimeDelta = TimeDelta::days(7);
+/// How long the hours in which a key was used are kept: a year and a month to compare it with.
+const KEEP_USAGE: TimeDelta = TimeDelta::days(400);
 
 /// Does what is due, once or in a loop.
 #[derive(Clone)]
@@ -55,7 +55,8 @@ impl Worker {
     pub async fn run_once(&self) -> Result<usize, Error> {
         let (flushed, expired) =
             (self.index.flush_usage(&self.db).await, self.expire_requests().await);
-        let (told, waiting) = (self.tell_of_addresses().await, self.tell_checkers().await);
+        let told = self.tell_of_addresses().await;
+        let waiting = self.tell_checkers().await;
         let mut sent = 0;
         loop {
             match self.send_batch().await? {
@@ -125,8 +126,8 @@ impl Worker {
             .write(|tx| {
                 actions::sign_in::sweep(tx)?;
                 outbox::sweep(tx, tx.now - KEEP_MAIL)?;
-                usage::sweep(tx, tx.now - KEEP_USAGE)?;
                 idempotency::sweep(tx, tx.now - KEEP_ANSWERS)?;
+                usage::sweep(tx, tx.now - KEEP_USAGE)?;
                 Ok(())
             })
             .await
@@ -141,16 +142,6 @@ impl Worker {
         self.db.write(actions::requests::expire_overdue).await
     }
 
-    /// Mails the addresses that keys were called from for the first time.
-    async fn tell_of_addresses(&self) -> Result<usize, Error> {
-        let since = self.db.clock().now() - actions::usage::QUIET;
-        // Looked at first, because a write takes the one lock of SQLite.
-        if self.db.read(move |conn| addresses::list_with_news(conn, since, 1)).await?.is_empty() {
-            return Ok(0);
-        }
-        self.db.write(actions::usage::tell_of_addresses).await
-    }
-
     /// Mails checkers the operations that keys asked for.
     async fn tell_checkers(&self) -> Result<usize, Error> {
         let now = self.db.clock().now();
@@ -159,6 +150,16 @@ impl Worker {
             return Ok(0);
         }
         self.db.write(actions::operations::tell_checkers).await
+    }
+
+    /// Mails the addresses that keys were called from for the first time.
+    async fn tell_of_addresses(&self) -> Result<usize, Error> {
+        let since = self.db.clock().now() - actions::usage::QUIET;
+        // Looked at first, because a write takes the one lock of SQLite.
+        if self.db.read(move |conn| addresses::list_with_news(conn, since, 1)).await?.is_empty() {
+            return Ok(0);
+        }
+        self.db.write(actions::usage::tell_of_addresses).await
     }
 
     /// Takes a few mails that are due and sends them; gives how many it tried.

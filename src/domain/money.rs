@@ -153,13 +153,6 @@ impl Money {
     }
 }
 
-/// `1234567` as `1,234,567`: any count, as people read it. Templates have references to theirs.
-pub fn group(count: impl std::borrow::Borrow<i64>) -> String {
-    let count = *count.borrow();
-    let sign = if count < 0 { "-" } else { "" };
-    format!("{sign}{}", group_digits(&count.unsigned_abs().to_string()))
-}
-
 /// `1,234,567.89` without its commas; nothing if they stand anywhere but between thousands.
 fn without_thousands(text: &str) -> Option<String> {
     let (whole, rest) = match text.split_once('.') {
@@ -173,7 +166,13 @@ fn without_thousands(text: &str) -> Option<String> {
     fits.then(|| format!("{}{rest}", whole.replace(',', "")))
 }
 
-/// `1234567` as `1,234,567`.
+/// `1234567` as `1,234,567`: any count, as people read it. Templates have references to theirs.
+pub fn group(count: impl std::borrow::Borrow<i64>) -> String {
+    let count = *count.borrow();
+    let sign = if count < 0 { "-" } else { "" };
+    format!("{sign}{}", group_digits(&count.unsigned_abs().to_string()))
+}
+
 fn group_digits(digits: &str) -> String {
     let mut out = String::new();
     for (i, c) in digits.chars().enumerate() {

@@ -167,14 +167,14 @@ fn filled(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn read(change: impl FnOnce(&mut OperationForm)) -> Result<Movement, Vec<&'static str>> {
+    fn read(change: impl FnOnce(&mut OperationForm)) -> Result<Movement, Vec<String>> {
         let mut form = OperationForm::blank();
         form.amount = "5,000.00".to_owned();
         change(&mut form);
         let parsed = form.parse("NGN".parse().unwrap());
         parsed
             .map(|(movement, _)| movement)
-            .map_err(|wrong| wrong.into_iter().map(|mistake| mistake.field).collect())
+            .map_err(|wrong| wrong.into_iter().map(|mistake| mistake.field.to_string()).collect())
     }
 
     #[test]
@@ -184,9 +184,12 @@ mod tests {
             f.phone = "0812".to_owned();
             f.memo = "x".repeat(101);
         });
-        assert_eq!(found, Err(vec!["amount", "phone", "memo"]));
-        assert_eq!(read(|f| f.operation_type = "gift".to_owned()), Err(vec!["operation_type"]));
-        assert_eq!(read(|_| ()), Err(vec!["phone"]));
+        assert_eq!(found, Err(vec!["amount".to_owned(), "phone".to_owned(), "memo".to_owned()]));
+        assert_eq!(
+            read(|f| f.operation_type = "gift".to_owned()),
+            Err(vec!["operation_type".to_owned()])
+        );
+        assert_eq!(read(|_| ()), Err(vec!["phone".to_owned()]));
     }
 
     #[test]
@@ -202,8 +205,8 @@ mod tests {
         assert_eq!(both("merchant").unwrap().party, merchant);
         let movement = both("phone").unwrap();
         assert_eq!(movement.title(), "Cash-in of NGN 5,000.00 to +2348123456781");
-        assert_eq!(both(""), Err(vec!["recipient"]));
-        assert_eq!(both("nobody"), Err(vec!["recipient"]));
+        assert_eq!(both(""), Err(vec!["recipient".to_owned()]));
+        assert_eq!(both("nobody"), Err(vec!["recipient".to_owned()]));
         let alone = read(|f| {
             f.recipient.clear();
             f.merchant_to_short_code = " 200000 ".to_owned();
@@ -222,11 +225,14 @@ mod tests {
         };
         let movement = from(|f| f.phone_from = "+234 8123456781".to_owned()).unwrap();
         assert_eq!(movement.fulfillment_id.as_deref(), Some("R-17"));
-        assert_eq!(from(|f| f.phone_to = "+234 8123456781".to_owned()), Err(vec!["phone"]));
+        assert_eq!(
+            from(|f| f.phone_to = "+234 8123456781".to_owned()),
+            Err(vec!["phone".to_owned()])
+        );
         let merchant = from(|f| {
             f.recipient.clear();
             f.merchant_to_short_code = "200000".to_owned();
         });
-        assert_eq!(merchant, Err(vec!["merchant_to_short_code"]));
+        assert_eq!(merchant, Err(vec!["merchant_to_short_code".to_owned()]));
     }
 }

@@ -32,12 +32,12 @@ pub struct Filter<'a> {
     pub states: &'a [RequestState],
     /// Only this kind.
     pub kind: Option<&'a str>,
-    /// Only keys for this API.
-    pub api: Option<&'a str>,
     /// Only those made by this member.
     pub maker: Option<&'a MemberId>,
     /// Only those made by others than this member.
     pub not_maker: Option<&'a MemberId>,
+    /// Only keys for this API.
+    pub api: Option<&'a str>,
     /// Newest first instead of oldest first.
     pub newest_first: bool,
     /// Leave out so many.
@@ -116,16 +116,16 @@ fn matching<'a>(organisation: &OrganisationId, filter: Filter<'a>) -> Boxed<'a> 
     if let Some(kind) = filter.kind {
         query = query.filter(requests::kind.eq(kind));
     }
-    if let Some(api) = filter.api {
-        // Quotes within values are escaped in JSON, so this can only be the field itself.
-        let field = format!("%\"api\":\"{}\"%", api.replace('_', "!_"));
-        query = query.filter(requests::payload.like(field).escape('!'));
-    }
     if let Some(maker) = filter.maker {
         query = query.filter(requests::maker_id.eq(maker));
     }
     if let Some(other) = filter.not_maker {
         query = query.filter(requests::maker_id.ne(other));
+    }
+    if let Some(api) = filter.api {
+        // Quotes within values are escaped in JSON, so this can only be the field itself.
+        let field = format!("%\"api\":\"{}\"%", api.replace('_', "!_"));
+        query = query.filter(requests::payload.like(field).escape('!'));
     }
     query
 }

@@ -193,7 +193,7 @@ fn load(conn: &mut Conn, me: &SignedIn, query: &ListQuery) -> Result<ListPage, E
         current: state == asked.state,
     });
     let tabs: Vec<_> = tabs.collect();
-    let pager = Pager::new(query.page, count(asked.state));
+    let pager = Pager::exact(query.page, count(asked.state));
     let shown = Filter { status: asked.state, ..asked.filter.clone() };
     let found = operations::list(conn, organisation, &shown, (pager.offset(), ROWS))?;
     let rows = Row::load(conn, &found, currency)?;

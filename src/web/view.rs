@@ -330,6 +330,12 @@ impl Pager {
         Self { page: asked.unwrap_or(1).clamp(1, pages.unwrap_or(PAGES)), pages }
     }
 
+    /// The same for rows that were counted to their end.
+    pub(super) fn exact(asked: Option<i64>, total: i64) -> Self {
+        let pages = (total + ROWS - 1).div_euclid(ROWS).max(1);
+        Self { page: asked.unwrap_or(1).clamp(1, pages), pages: Some(pages) }
+    }
+
     pub(super) fn offset(self) -> i64 {
         (self.page - 1) * ROWS
     }

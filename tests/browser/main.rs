@@ -9,6 +9,7 @@
 )]
 
 mod catalogue;
+mod operations;
 mod person;
 mod pictures;
 mod site;

@@ -69,7 +69,7 @@ pub(in crate::web) async fn submit(
     let owner = me.organisation().clone();
     let currency = state.db.read(move |conn| organisations::get(conn, &owner)).await?.currency;
     let parsed = match post.form.unknown(FIELDS) {
-        Some(_) => Err(vec![mistake("", "The form has a field that does not belong to it.")]),
+        Some(_) => Err(vec![Mistake::new("", "The form has a field that does not belong to it.")]),
         None => typed.parse(currency),
     };
     let attempt = attempt(&post.form, &me, &typed)?;
@@ -83,7 +83,7 @@ pub(in crate::web) async fn submit(
         Err(Error::Stale) => {
             let sentence = "This form was sent before with other values. \
                             If you mean another operation, send it again.";
-            let mistakes = vec![mistake("", sentence)];
+            let mistakes = vec![Mistake::new("", sentence)];
             return again(&state, post.me, typed, new_attempt(), mistakes).await;
         }
         Err(Error::Refused(refusal)) => refusal,
@@ -95,7 +95,7 @@ pub(in crate::web) async fn submit(
         Refusal::Invalid(_) => typed.party_field(),
         _ => return Err(refusal.into()),
     };
-    let mistakes = vec![mistake(field, &refusal.to_string())];
+    let mistakes = vec![Mistake::new(field, refusal.to_string())];
     again(&state, post.me, typed, attempt.name, mistakes).await
 }
 
@@ -129,10 +129,6 @@ fn attempt(form: &Form, me: &Actor, typed: &OperationForm) -> Result<Attempt, Er
 
 fn new_attempt() -> String {
     uuid::Uuid::new_v4().to_string()
-}
-
-fn mistake(field: &'static str, message: &str) -> Mistake {
-    Mistake::new(field, message)
 }
 
 /// The form once more, with what was typed and what is wrong with it.
