@@ -131,7 +131,7 @@ async fn answers_of_ours_are_described_with_their_status_and_code() {
         let method: Method = method.parse().unwrap();
         let request = TestRequest::with_uri(&uri).method(method.clone());
         let request = request.insert_header((header::AUTHORIZATION, bearer.as_str()));
-        let request = body.iter().fold(request, |request, body| request.set_json(body));
+        let request = body.iter().fold(request, TestRequest::set_json);
         let page = app.answer(request.to_request()).await.is(status);
         let path = uri.split('?').next().unwrap().replacen(DEMO_ID, "{id}", 1);
         let path = path.replace(DEMO_ID, "{operation}");
