@@ -91,7 +91,7 @@ fn wallets_are_opened_funded_and_emptied_from_the_command_line() {
         |org: &str, amount: &str| home.run(&["org", "fund", "--org", org, "--amount", amount]);
     fund(&org, "1000.50").ended(0, "The wallet of Kiosk holds NGN 1,000.50 now.");
     fund(&org, "2").ended(0, "NGN 1,002.50");
-    for amount in ["0", "-1", "1.005", "much"] {
+    for amount in ["0", "1.005", "much"] {
         fund(&org, amount).ended(1, "Enter");
     }
     fund(DEMO_ID, "1").ended(1, "there is no organisation");

@@ -194,6 +194,7 @@ async fn the_history_is_filtered_counted_and_summed() {
     maker.get("/operations").await.is(200).says("No operations yet");
     let done = cash_in(&mut maker, "5,000.00").await;
     checker.approve(&done).await.is(303);
+    app.clock.advance(chrono::TimeDelta::seconds(1));
     let no = cash_in(&mut maker, "700").await;
     checker.reject(&no, "Too late").await.is(303);
     // 23:30 UTC is already the next day in Lagos.
@@ -207,6 +208,7 @@ async fn the_history_is_filtered_counted_and_summed() {
         ("cash_out_fulfillment_id", "R-17"),
     ];
     ask(&mut maker, &out).await.is(303);
+    app.clock.advance(chrono::TimeDelta::seconds(1));
     let store =
         [("operation_type", "cash-in"), ("amount", "99"), ("merchant_to_short_code", "200000")];
     ask(&mut maker, &store).await.is(303);
@@ -286,6 +288,7 @@ async fn home_shows_the_balance_what_waits_and_the_latest() {
     let mut maker = app.sign_in("maker").await;
     cash_in(&mut maker, "5,000.00").await;
     let (key, _) = app.live_key("Till", &[("permissions", "perform_operations")]).await;
+    app.clock.advance(chrono::TimeDelta::seconds(1));
     cash_in_by(&app, &key, "40").await;
     let home = app.sign_in("checker").await.get("/").await.is(200);
     let home = home.says("50,000.00").says("Cash-in of NGN 5,000.00 to +2348123456781");

@@ -74,7 +74,7 @@ async fn the_page_gives_the_verdict_with_every_check_and_counts_nothing() {
 #[actix_web::test]
 async fn what_makes_no_sense_is_told_and_a_dead_key_is_denied() {
     let app = with_wallets().await;
-    let (key, _) = app.live_key("Till", &[]).await;
+    let (key, _) = app.live_key("Till", &[("permissions", "read_balance")]).await;
     let mut maker = app.sign_in("maker").await;
     let (verdict, checks, page) = judge(&mut maker, &key, "amount=lots&ip=here").await;
     assert_eq!((verdict.as_str(), checks.len()), ("", 0));
