@@ -12,12 +12,14 @@ use crate::enforce::KeyIndex;
 use crate::error::Error;
 use crate::mail::Mailer;
 use crate::store::outbox::{self, Claimed};
-use crate::store::{Db, addresses, requests, usage};
+use crate::store::{Db, addresses, idempotency, requests, usage};
 
 /// How often the loop looks for work.
 const TICK: Duration = Duration::from_secs(1);
 /// How often old rows are swept.
 const SWEEP_EVERY: TimeDelta = TimeDelta::minutes(10);
+/// How often the loop looks for operations that checkers were not told of.
+const TELL_EVERY: TimeDelta = TimeDelta::seconds(15);
 /// Mails taken at a time.
 const BATCH: i64 = 10;
 /// How long a taken mail belongs to this node: longer than sending a whole batch can take.
@@ -32,6 +34,8 @@ const LAST_MAIL: Duration = Duration::from_secs(10);
 const KEEP_MAIL: TimeDelta = TimeDelta::days(30);
 /// How long the hours in which a key was used are kept: a year and a month to compare it with.
 const KEEP_USAGE: TimeDelta = TimeDelta::days(400);
+/// How long answers are kept for clients that send the same once more.
+const KEEP_ANSWERS: TimeDelta = TimeDelta::days(7);
 
 /// Does what is due, once or in a loop.
 #[derive(Clone)]
@@ -51,11 +55,11 @@ impl Worker {
     pub async fn run_once(&self) -> Result<usize, Error> {
         let (flushed, expired) =
             (self.index.flush_usage(&self.db).await, self.expire_requests().await);
-        let told = self.tell_of_addresses().await;
+        let (told, waiting) = (self.tell_of_addresses().await, self.tell_checkers().await);
         let mut sent = 0;
         loop {
             match self.send_batch().await? {
-                0 => return Ok(flushed? + expired? + told? + sent),
+                0 => return Ok(flushed? + expired? + told? + waiting? + sent),
                 n => sent += n,
             }
         }
@@ -65,7 +69,7 @@ impl Worker {
     /// a mail server that is slow to answer must not hold up anything else.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let mailing = actix_web::rt::spawn(self.clone().run_mails(stop.clone()));
-        let mut swept = self.db.clock().now();
+        let (mut swept, mut told) = (self.db.clock().now(), DateTime::UNIX_EPOCH);
         let mut ticks = ticks();
         loop {
             let stopped = tokio::select! {
@@ -79,6 +83,10 @@ impl Worker {
             Self::report(self.tell_of_addresses().await.map(drop));
             Self::report(self.expire_requests().await.map(drop));
             let now = self.db.clock().now();
+            if now - told >= TELL_EVERY || now < told {
+                told = now;
+                Self::report(self.tell_checkers().await.map(drop));
+            }
             if now - swept >= SWEEP_EVERY || now < swept {
                 swept = now;
                 Self::report(self.sweep().await);
@@ -118,6 +126,7 @@ impl Worker {
                 actions::sign_in::sweep(tx)?;
                 outbox::sweep(tx, tx.now - KEEP_MAIL)?;
                 usage::sweep(tx, tx.now - KEEP_USAGE)?;
+                idempotency::sweep(tx, tx.now - KEEP_ANSWERS)?;
                 Ok(())
             })
             .await
@@ -140,6 +149,16 @@ impl Worker {
             return Ok(0);
         }
         self.db.write(actions::usage::tell_of_addresses).await
+    }
+
+    /// Mails checkers the operations that keys asked for.
+    async fn tell_checkers(&self) -> Result<usize, Error> {
+        let now = self.db.clock().now();
+        // Looked at first, because a write takes the one lock of SQLite.
+        if !self.db.read(move |conn| actions::operations::has_news(conn, now)).await? {
+            return Ok(0);
+        }
+        self.db.write(actions::operations::tell_checkers).await
     }
 
     /// Takes a few mails that are due and sends them; gives how many it tried.

@@ -30,7 +30,8 @@ pub(super) fn keep_caps(
             access_type: cap.access_type,
             ..keys::Filter::of(keys::Listed::Live, tx.now)
         };
-        if keys::count(tx.conn, organisation, live)? >= i64::from(cap.keys) {
+        if keys::count_to(tx.conn, organisation, live, i64::from(cap.keys))? >= i64::from(cap.keys)
+        {
             let name = match cap.access_type {
                 Some(_) => format!("{} ({})", api.name, cap.name),
                 None => cap.name.to_owned(),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::letters;
@@ -19,7 +20,7 @@ use crate::store::idempotency::{self, Attempt, Known};
 use crate::store::organisations::{self, AccountSnapshot};
 use crate::store::volumes::{self, Volume};
 use crate::store::wallets::{self, Cause, Wallet};
-use crate::store::{Tx, members, operations, requests};
+use crate::store::{Conn, Tx, members, operations, requests};
 
 /// What a key asks for.
 #[derive(Clone, Debug)]
@@ -217,11 +218,17 @@ pub(super) fn turn_down(tx: &mut Tx<'_>, request: &Request, why: &str) -> Result
     close(tx, &operation, OperationStatus::Rejected, Some(why))
 }
 
+/// True if checkers have to be told of operations that keys asked for.
+pub fn has_news(conn: &mut Conn, now: DateTime<Utc>) -> Result<bool, Error> {
+    Ok(!operations::list_untold(conn, now, letters::DIGEST_EVERY)?.is_empty())
+}
+
 /// Tells checkers of the operations that keys asked for since they were last told: one mail for all of
 /// them, because a key asks more often than a person can read.
 pub fn tell_checkers(tx: &mut Tx<'_>) -> Result<usize, Error> {
     let mut told = 0;
-    for news in operations::list_untold(tx, letters::DIGEST_EVERY)? {
+    for news in operations::list_untold(tx.conn, tx.now, letters::DIGEST_EVERY)? {
+        operations::note_told(tx, &news.organisation_id)?;
         let organisation = organisations::get(tx.conn, &news.organisation_id)?;
         let checkers = members::list_with_role(tx.conn, &news.organisation_id, Role::Checker)?;
         letters::operations_wait(tx, &organisation, &news, &checkers)?;

@@ -2,6 +2,7 @@
 
 mod audit;
 mod demo;
+mod money;
 mod serve;
 
 use std::io::Write as _;
@@ -83,6 +84,9 @@ enum Command {
     /// Organisations
     #[command(subcommand)]
     Org(OrgCommand),
+    /// Wallets of customers and merchants
+    #[command(subcommand)]
+    Wallet(money::WalletCommand),
     /// Members of organisations
     #[command(subcommand)]
     Member(MemberCommand),
@@ -111,6 +115,8 @@ enum OrgCommand {
         #[arg(long, default_value = "UTC")]
         time_zone: String,
     },
+    /// Bring money into an organisation's wallet from outside
+    Fund(money::Funding),
 }
 
 #[derive(Subcommand)]
@@ -198,6 +204,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let db = open(&Config::load(&sources)?)?;
             let id = db.write(move |tx| organisations::create(tx, &new)).await.map_err(told)?;
             say(id)?;
+        }
+        Command::Org(OrgCommand::Fund(funding)) => {
+            money::fund(&open_existing(&Config::load(&sources)?)?, funding).await?;
+        }
+        Command::Wallet(command) => {
+            money::wallet(&open_existing(&Config::load(&sources)?)?, command).await?;
         }
         Command::Member(MemberCommand::Invite { org, email, name, roles }) => {
             let config = Config::load(&sources)?;

@@ -9,7 +9,8 @@ use anyhow::Context as _;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::{open, say, told};
 use crate::config::{Config, TlsFiles};
@@ -93,15 +94,16 @@ fn tls(files: &TlsFiles) -> anyhow::Result<ServerConfig> {
         .context("TLS_CERT and TLS_KEY do not fit together")
 }
 
-/// Logs to standard error: text for a person, JSON for a machine.
+/// Logs to standard error: text for a person, JSON for a machine. What the HTTP library says about heads
+/// that make no sense is left out: strangers could fill the log with it.
 pub(super) fn start_log(level: LevelFilter) {
+    let wanted = Targets::new().with_default(level).with_target("actix_http", LevelFilter::OFF);
     let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
     // A second start in one process keeps the first log.
     let _ = if std::io::stderr().is_terminal() {
-        tracing::subscriber::set_global_default(log.with_target(false).finish())
+        tracing::subscriber::set_global_default(log.with_target(false).finish().with(wanted))
     } else {
-        tracing::subscriber::set_global_default(
-            log.json().flatten_event(true).with_ansi(false).finish(),
-        )
+        let json = log.json().flatten_event(true).with_ansi(false).finish();
+        tracing::subscriber::set_global_default(json.with(wanted))
     };
 }

@@ -42,6 +42,12 @@ impl AllowedIps {
         self.is_any() || self.0.iter().any(|net| net.contains(&ip))
     }
 
+    /// The entry that allows `ip`, as it is shown; nothing if none does.
+    pub fn entry_of(&self, ip: IpAddr) -> Option<String> {
+        let ip = ip.to_canonical();
+        self.0.iter().find(|net| net.contains(&ip)).map(show)
+    }
+
     /// The entries as they are shown: addresses without their full-length prefix.
     pub fn entries(&self) -> Vec<String> {
         self.0.iter().map(show).collect()

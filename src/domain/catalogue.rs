@@ -7,7 +7,7 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use route::{Route, RouteMatch};
+pub use route::{Route, RouteMatch, is_canonical};
 
 /// Everything a key can be asked for, by API.
 #[derive(Clone, Debug)]

@@ -76,21 +76,28 @@ impl Mistake {
 
 /// Collects mistakes while the fields are read one after the other.
 #[derive(Default)]
-struct Mistakes(Vec<Mistake>);
+pub(super) struct Mistakes(pub(super) Vec<Mistake>);
 
 impl Mistakes {
-    fn add(&mut self, field: impl Into<Cow<'static, str>>, message: impl Into<String>) {
+    pub(super) fn add(&mut self, field: impl Into<Cow<'static, str>>, message: impl Into<String>) {
         self.0.push(Mistake::new(field, message));
     }
 
     /// The value, or nothing and one more mistake.
-    fn keep<T, E: Into<String>>(&mut self, field: &'static str, read: Result<T, E>) -> Option<T> {
+    pub(super) fn keep<T, E: Into<String>>(
+        &mut self,
+        field: &'static str,
+        read: Result<T, E>,
+    ) -> Option<T> {
         read.map_err(|message| self.add(field, message)).ok()
     }
 }
 
 /// Nothing if the text is blank, else what `read` makes of it.
-fn optional<T, E>(text: &str, read: impl FnOnce(&str) -> Result<T, E>) -> Result<Option<T>, E> {
+pub(super) fn optional<T, E>(
+    text: &str,
+    read: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<Option<T>, E> {
     if text.trim().is_empty() { Ok(None) } else { read(text).map(Some) }
 }
 
@@ -245,9 +252,7 @@ impl KeyForm {
                 return Err("This API has no money limits.");
             }
             optional(text, |text| {
-                let plain =
-                    without_thousands(text.trim()).ok_or("Enter an amount such as 100,000.00.")?;
-                Money::parse(&plain, currency).map(Money::minor).map_err(AmountError::sentence)
+                Money::parse_typed(text, currency).map(Money::minor).map_err(AmountError::sentence)
             })
         };
         let transaction =
@@ -280,19 +285,6 @@ impl KeyForm {
             _ => Err(format!("Enter a whole number of days from 1 to {}.", api.expiry.max_days)),
         }
     }
-}
-
-/// `1,234,567.89` without its commas; nothing if they stand anywhere but between thousands.
-fn without_thousands(text: &str) -> Option<String> {
-    let (whole, rest) = match text.split_once('.') {
-        Some((whole, rest)) => (whole, format!(".{rest}")),
-        None => (text, String::new()),
-    };
-    let mut groups = whole.split(',');
-    let first = groups.next()?;
-    let grouped = whole.contains(',');
-    let fits = (!grouped || (1..=3).contains(&first.len())) && groups.all(|group| group.len() == 3);
-    fits.then(|| format!("{}{rest}", whole.replace(',', "")))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod member;
 pub mod money;
 pub mod movement;
 pub mod operation;
+pub mod operation_form;
 pub mod organisation;
 pub mod password;
 pub mod policy;

@@ -125,6 +125,18 @@ impl Money {
         if minor == 0 { Err(AmountError::NotPositive) } else { Ok(Self { minor, currency }) }
     }
 
+    /// Reads an amount as a person types it: spaces around it are fine, and so are commas between
+    /// thousands.
+    pub fn parse_typed(s: &str, currency: Currency) -> Result<Self, AmountError> {
+        let plain = without_thousands(s.trim()).ok_or(AmountError::NotDecimal)?;
+        Self::parse(&plain, currency)
+    }
+
+    /// The decimal for people, without the currency: `50,000.00`.
+    pub fn grouped(self) -> String {
+        self.decimal(true)
+    }
+
     /// The plain decimal of the wallet API: `50000.00`.
     pub fn plain(self) -> String {
         self.decimal(false)
@@ -148,6 +160,20 @@ pub fn group(count: impl std::borrow::Borrow<i64>) -> String {
     format!("{sign}{}", group_digits(&count.unsigned_abs().to_string()))
 }
 
+/// `1,234,567.89` without its commas; nothing if they stand anywhere but between thousands.
+fn without_thousands(text: &str) -> Option<String> {
+    let (whole, rest) = match text.split_once('.') {
+        Some((whole, rest)) => (whole, format!(".{rest}")),
+        None => (text, String::new()),
+    };
+    let mut groups = whole.split(',');
+    let first = groups.next()?;
+    let grouped = whole.contains(',');
+    let fits = (!grouped || (1..=3).contains(&first.len())) && groups.all(|group| group.len() == 3);
+    fits.then(|| format!("{}{rest}", whole.replace(',', "")))
+}
+
+/// `1234567` as `1,234,567`.
 fn group_digits(digits: &str) -> String {
     let mut out = String::new();
     for (i, c) in digits.chars().enumerate() {

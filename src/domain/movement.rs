@@ -265,7 +265,8 @@ fn absent(fields: &[(&'static str, &Option<String>)], kind: &str) -> Result<(), 
     }
 }
 
-fn is_short_code(text: &str) -> bool {
+/// True for 1 to 12 digits.
+pub(super) fn is_short_code(text: &str) -> bool {
     (1..=12).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
 }
 

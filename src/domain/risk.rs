@@ -1,7 +1,9 @@
-//! Risk hints: what a checker should look at twice, computed from the request alone.
+//! Risk hints: what a checker should look at twice, computed from the request and what is around it.
 
 use super::catalogue::Catalogue;
 use super::key::{Environment, Grant};
+use super::movement::OperationKind;
+use super::operation::Operation;
 
 /// One hint: a few words for lists and a sentence for the review page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,63 @@ const PRODUCTION: Risk = Risk {
     high: false,
     icon: "server",
 };
+
+const ABOVE_BALANCE: Risk = Risk {
+    title: "More than there is",
+    sentence: "The wallet that pays holds less than this now. Approved as things stand, the operation fails.",
+    high: true,
+    icon: "alert",
+};
+const ABOVE_HALF: Risk = Risk {
+    title: "Above half the balance",
+    sentence: "It takes more than half of what your wallet holds.",
+    high: true,
+    icon: "gauge",
+};
+const ASKED_TWICE: Risk = Risk {
+    title: "Asked twice",
+    sentence: "The same amount with the same wallet was asked for within a day. It may be a double.",
+    high: true,
+    icon: "copy",
+};
+const FIRST_TIME: Risk = Risk {
+    title: "First time",
+    sentence: "No operation with this wallet was ever completed. Compare the number once more.",
+    high: false,
+    icon: "user",
+};
+const BY_A_KEY: Risk = Risk {
+    title: "By a key",
+    sentence: "A program asked for it, not a person. See whether it is what the key is for.",
+    high: false,
+    icon: "key",
+};
+
+/// What is known around an operation when a checker looks at it.
+#[derive(Clone, Copy, Debug)]
+pub struct Around {
+    /// What the wallet that would pay holds now, in minor units.
+    pub payer_balance: i64,
+    /// An operation with the same wallet was completed before.
+    pub completed_before: bool,
+    /// The same was asked for another time within a day.
+    pub asked_twice: bool,
+}
+
+/// The hints for an operation, most serious first.
+pub fn operation_hints(operation: &Operation, around: Around) -> Vec<Risk> {
+    let above = operation.amount > around.payer_balance;
+    let own_money = operation.kind == OperationKind::CashIn;
+    let above_half = !above && own_money && operation.amount > around.payer_balance / 2;
+    let all = [
+        (above, ABOVE_BALANCE),
+        (above_half, ABOVE_HALF),
+        (around.asked_twice, ASKED_TWICE),
+        (!around.completed_before, FIRST_TIME),
+        (operation.asked_by.is_some(), BY_A_KEY),
+    ];
+    all.into_iter().filter_map(|(applies, risk)| applies.then_some(risk)).collect()
+}
 
 /// The hints for a grant, most serious first.
 pub fn hints(grant: &Grant, catalogue: &Catalogue) -> Vec<Risk> {

@@ -31,21 +31,8 @@ impl PlainSecret {
             text.extend(letters.take(missing));
         }
         let sum = checksum(&text);
-        text.push_str(&sum);
+        text.extend(sum);
         Ok(Self(text))
-    }
-
-    /// Takes a presented text for a secret if its shape and checksum say it could be one of ours.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (prefix, rest) = text.rsplit_once('_')?;
-        let shape_ok = !prefix.is_empty()
-            && rest.len() == RANDOM_LEN + CHECKSUM_LEN
-            && rest.bytes().all(|b| b.is_ascii_alphanumeric());
-        if !shape_ok {
-            return None;
-        }
-        let (body, sum) = text.split_at_checked(text.len().checked_sub(CHECKSUM_LEN)?)?;
-        (checksum(body) == sum).then(|| Self(Zeroizing::new(text.to_owned())))
     }
 
     /// What is kept of it.
@@ -61,6 +48,23 @@ impl PlainSecret {
     /// The secret itself, for the one page that shows it.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl SecretHash {
+    /// The hash of a presented text, if its shape and checksum say that it could be a secret of ours.
+    /// Nothing is copied on the way: this runs for every call.
+    pub fn of_presented(text: &str) -> Option<Self> {
+        let (prefix, rest) = text.rsplit_once('_')?;
+        let shape_ok = !prefix.is_empty()
+            && rest.len() == RANDOM_LEN + CHECKSUM_LEN
+            && rest.bytes().all(|b| b.is_ascii_alphanumeric());
+        if !shape_ok {
+            return None;
+        }
+        let (body, sum) = text.split_at_checked(text.len().checked_sub(CHECKSUM_LEN)?)?;
+        let fits = checksum(body).into_iter().eq(sum.chars());
+        fits.then(|| Self(Sha256::digest(text.as_bytes()).into()))
     }
 }
 
@@ -89,14 +93,14 @@ fn base62(n: u32) -> char {
 }
 
 /// Six base62 digits of the CRC-32 of everything before them.
-fn checksum(body: &str) -> String {
+fn checksum(body: &str) -> [char; CHECKSUM_LEN] {
     let mut left = crc32fast::hash(body.as_bytes());
     let mut digits = ['0'; CHECKSUM_LEN];
     for digit in digits.iter_mut().rev() {
         *digit = base62(left);
         left = left.wrapping_div(62);
     }
-    digits.iter().collect()
+    digits
 }
 
 #[cfg(test)]
@@ -111,7 +115,7 @@ mod tests {
             let text = secret.expose();
             assert_eq!((text.len(), &text[..4]), (56, "uwk_"));
             assert!(text[4..].bytes().all(|b| b.is_ascii_alphanumeric()));
-            assert!(PlainSecret::parse(text).is_some());
+            assert_eq!(SecretHash::of_presented(text), Some(secret.hash()));
             assert!(text.ends_with(secret.last_four()) && secret.last_four().len() == 4);
             assert!(seen.insert(text.to_owned()));
         }
@@ -123,10 +127,13 @@ mod tests {
         for i in 0..secret.expose().len() {
             let mut bytes = secret.expose().as_bytes().to_vec();
             bytes[i] = if bytes[i] == b'x' { b'y' } else { b'x' };
-            assert!(PlainSecret::parse(std::str::from_utf8(&bytes).unwrap()).is_none(), "at {i}");
+            assert!(
+                SecretHash::of_presented(std::str::from_utf8(&bytes).unwrap()).is_none(),
+                "at {i}"
+            );
         }
         for text in ["", "uwk_", "_", "uwk_é", "é", &"a".repeat(10_000)] {
-            assert!(PlainSecret::parse(text).is_none());
+            assert!(SecretHash::of_presented(text).is_none());
         }
     }
 

@@ -3,6 +3,7 @@
 use chrono::NaiveDateTime;
 use diesel::prelude::*;
 
+use super::pool::insert_rows;
 use super::schema::{audit, audit_head};
 use super::{Conn, Tx};
 use crate::domain::audit::{Entry, Event, Head, hex, unhex};
@@ -14,11 +15,13 @@ pub fn append(tx: &mut Tx<'_>, events: Vec<Event>) -> Result<(), Error> {
         return Ok(());
     }
     let mut head = lock_head(tx)?;
+    let mut rows = Vec::with_capacity(events.len());
     for event in events {
         let entry = event.entry(&head, tx.now);
         head = entry.head();
-        diesel::insert_into(audit::table).values(Row::try_from(entry)?).execute(tx.conn)?;
+        rows.push(Row::try_from(entry)?);
     }
+    insert_rows!(tx.conn, audit::table, &rows)?;
     let hash = unhex(&head.hash).unwrap_or_default();
     diesel::update(audit_head::table.find(1))
         .set((audit_head::seq.eq(head.seq), audit_head::hash.eq(hash)))

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
 
+use super::requests::{COUNTED, one};
 use super::schema::{key_usage, keys, secrets};
 use super::secrets::LiveSecret;
 use super::{Change, Conn, Tx};
@@ -92,19 +93,19 @@ pub fn find_of_request(conn: &mut Conn, request: &RequestId) -> Result<Option<Ke
     row.optional()?.map(Row::parse).transpose()
 }
 
-/// Keys of an organisation, newest first.
+/// Keys of an organisation, newest first; those that expired last first.
 pub fn list(
     conn: &mut Conn,
     organisation: &OrganisationId,
     filter: Filter<'_>,
     (offset, limit): (i64, i64),
 ) -> Result<Vec<Key>, Error> {
-    let rows = listed(organisation, filter)
-        .order((keys::created_at.desc(), keys::id.desc()))
-        .offset(offset)
-        .limit(limit)
-        .select(Row::as_select())
-        .load::<Row>(conn)?;
+    let query = listed(organisation, filter);
+    let query = match filter.which {
+        Listed::Live | Listed::Revoked => query.order((keys::created_at.desc(), keys::id.desc())),
+        Listed::Expired => query.order((keys::expires_at.desc(), keys::id.desc())),
+    };
+    let rows = query.offset(offset).limit(limit).select(Row::as_select()).load::<Row>(conn)?;
     rows.into_iter().map(Row::parse).collect()
 }
 
@@ -148,12 +149,14 @@ pub fn list_never_used(
     now: DateTime<Utc>,
     since: DateTime<Utc>,
 ) -> Result<Vec<Key>, Error> {
-    let used =
-        key_usage::table.filter(key_usage::last_used_at.is_not_null()).select(key_usage::key_id);
+    // Looked up key by key: a list of every key that was used would be long.
+    let used = key_usage::table
+        .filter(key_usage::key_id.eq(keys::id))
+        .filter(key_usage::last_used_at.is_not_null());
     let rows = listed(organisation, Filter::of(Listed::Live, now))
         .filter(keys::state.eq("active"))
         .filter(keys::created_at.lt(since.naive_utc()))
-        .filter(keys::id.ne_all(used))
+        .filter(diesel::dsl::not(diesel::dsl::exists(used)))
         .order((keys::created_at, keys::id))
         .limit(20)
         .select(Row::as_select())
@@ -161,13 +164,24 @@ pub fn list_never_used(
     rows.into_iter().map(Row::parse).collect()
 }
 
-/// How many keys [`list`] would find without a limit.
+/// How many keys [`list`] would find without a limit; counted like requests, so far as is read.
 pub fn count(
     conn: &mut Conn,
     organisation: &OrganisationId,
     filter: Filter<'_>,
 ) -> Result<i64, Error> {
-    Ok(listed(organisation, filter).count().get_result(conn)?)
+    count_to(conn, organisation, filter, COUNTED + 1)
+}
+
+/// The same, counted to `most`.
+pub fn count_to(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    filter: Filter<'_>,
+    most: i64,
+) -> Result<i64, Error> {
+    let rows = listed(organisation, filter).select(one()).limit(most).load::<i32>(conn)?;
+    Ok(i64::try_from(rows.len()).unwrap_or(i64::MAX))
 }
 
 type Boxed = keys::BoxedQuery<'static, super::pool::MultiBackend>;

@@ -3,6 +3,7 @@
 pub mod addresses;
 pub mod audit;
 pub mod cashouts;
+pub mod history;
 pub mod idempotency;
 pub mod keys;
 pub mod members;

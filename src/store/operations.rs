@@ -5,10 +5,16 @@ use diesel::prelude::*;
 
 use super::pool::{MultiBackend, insert_rows};
 use super::schema::{operation_digests, operations, organisations, transfers, wallets};
+use super::wallets::replace;
 use super::{Conn, Tx};
 use crate::domain::id::{KeyId, OrganisationId, RequestId, TransferId, WalletId};
 use crate::domain::operation::{Counterparty, Operation, OperationStatus, Spent, Transfer};
 use crate::error::Error;
+
+diesel::define_sql_function! {
+    /// The same function in both databases.
+    fn lower(text: diesel::sql_types::Nullable<diesel::sql_types::Text>) -> diesel::sql_types::Nullable<diesel::sql_types::Text>;
+}
 
 /// Which operations a list shows.
 #[derive(Clone, Debug, Default)]
@@ -70,21 +76,30 @@ pub fn list(
     rows.into_iter().map(parse).collect()
 }
 
-/// How many operations [`list`] would find, by status, and what they come to.
-pub fn totals(
+/// How many operations [`list`] would find without a limit, and what they come to.
+pub fn total(
     conn: &mut Conn,
     organisation: &OrganisationId,
     filter: &Filter,
-) -> Result<Vec<(OperationStatus, Total)>, Error> {
-    let total = |conn: &mut Conn, status| {
-        let filter = Filter { status: Some(status), ..filter.clone() };
-        let (count, amount): (i64, String) = matching(organisation, &filter)
-            .select((diesel::dsl::count_star(), sum_as_text()))
-            .first(conn)?;
-        let amount = amount.parse().unwrap_or(i64::MAX);
-        Ok((status, Total { count, amount }))
-    };
-    OperationStatus::ALL.into_iter().map(|status| total(conn, status)).collect()
+) -> Result<Total, Error> {
+    let (count, amount): (i64, String) = matching(organisation, filter)
+        .select((diesel::dsl::count_star(), sum_as_text()))
+        .first(conn)?;
+    Ok(Total { count, amount: amount.parse().unwrap_or(i64::MAX) })
+}
+
+/// The operations of these requests, as far as they have one.
+pub fn list_of_requests(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    ids: &[&RequestId],
+) -> Result<Vec<Operation>, Error> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let rows: Vec<Columns> = matching(organisation, &Filter::default())
+        .filter(operations::id.eq_any(ids))
+        .select(columns())
+        .load(conn)?;
+    rows.into_iter().map(parse).collect()
 }
 
 /// Writes that a pending operation came to an end; false if it had already.
@@ -114,22 +129,25 @@ pub struct News {
     pub total: Total,
 }
 
-/// What checkers have to be told of now, noted as told. Nobody is told twice within `pause`.
-pub fn list_untold(tx: &mut Tx<'_>, pause: TimeDelta) -> Result<Vec<News>, Error> {
+/// What checkers have to be told of now. Nobody is told twice within `pause`.
+pub fn list_untold(
+    conn: &mut Conn,
+    now: DateTime<Utc>,
+    pause: TimeDelta,
+) -> Result<Vec<News>, Error> {
     let rows: Vec<(OrganisationId, Option<NaiveDateTime>)> = organisations::table
         .left_join(
             operation_digests::table.on(operation_digests::organisation_id.eq(organisations::id)),
         )
         .select((organisations::id, operation_digests::told_at.nullable()))
-        .load(tx.conn)?;
+        .load(conn)?;
     let mut news = Vec::new();
     for (organisation_id, told_at) in rows {
-        if told_at.is_some_and(|at| tx.now.naive_utc() < at + pause) {
+        if told_at.is_some_and(|at| now.naive_utc() < at + pause) {
             continue;
         }
-        let total = total_since(tx.conn, &organisation_id, told_at)?;
+        let total = total_since(conn, &organisation_id, told_at)?;
         if total.count > 0 {
-            note_told(tx, &organisation_id)?;
             news.push(News { organisation_id, total });
         }
     }
@@ -152,7 +170,8 @@ fn total_since(
     Ok(Total { count, amount: amount.parse().unwrap_or(i64::MAX) })
 }
 
-fn note_told(tx: &mut Tx<'_>, organisation: &OrganisationId) -> Result<(), Error> {
+/// Notes that checkers are told of everything up to now.
+pub fn note_told(tx: &mut Tx<'_>, organisation: &OrganisationId) -> Result<(), Error> {
     diesel::sql_query(
         "INSERT INTO operation_digests (organisation_id, told_at) VALUES ($1, $2) \
          ON CONFLICT (organisation_id) DO UPDATE SET told_at = excluded.told_at",
@@ -197,13 +216,16 @@ fn matching<'a>(organisation: &OrganisationId, filter: &Filter) -> Joined<'a> {
         query = query.filter(operations::created_at.lt(until.naive_utc()));
     }
     if let Some(text) = &filter.text {
-        let like = format!("%{}%", text.replace(['%', '_', '\\'], ""));
+        let like = |text: &str| format!("%{}%", text.replace(['%', '_', '\\'], ""));
+        // A phone number is found however it is spaced, a word in capitals and without.
+        let number = like(&text.replace([' ', '-'], ""));
+        let word = like(text);
         query = query.filter(
-            wallets::phone
-                .like(like.clone())
-                .or(wallets::short_code.like(like.clone()))
-                .or(wallets::name.like(like.clone()).nullable())
-                .or(operations::memo.like(like)),
+            replace(wallets::phone, " ", "")
+                .like(number.clone())
+                .or(wallets::short_code.like(number))
+                .or(lower(wallets::name.nullable()).like(lower(word.clone())))
+                .or(lower(operations::memo).like(lower(word))),
         );
     }
     query

@@ -34,6 +34,10 @@ pub struct Filter<'a> {
     pub kind: Option<&'a str>,
     /// Only keys for this API.
     pub api: Option<&'a str>,
+    /// Only those made by this member.
+    pub maker: Option<&'a MemberId>,
+    /// Only those made by others than this member.
+    pub not_maker: Option<&'a MemberId>,
     /// Newest first instead of oldest first.
     pub newest_first: bool,
     /// Leave out so many.
@@ -58,22 +62,27 @@ pub fn list(
     rows.into_iter().map(Row::parse).collect()
 }
 
-/// How many requests [`list`] would find without a limit.
+/// Rows are counted so far, because nobody reads a larger number and counting takes time.
+pub const COUNTED: i64 = 1_000;
+
+/// How many requests [`list`] would find without a limit; one more than [`COUNTED`] stands for all above.
 pub fn count(
     conn: &mut Conn,
     organisation: &OrganisationId,
     filter: Filter<'_>,
 ) -> Result<i64, Error> {
-    Ok(matching(organisation, filter).count().get_result(conn)?)
+    let rows = matching(organisation, filter).select(one()).limit(COUNTED + 1).load::<i32>(conn)?;
+    Ok(i64::try_from(rows.len()).unwrap_or(i64::MAX))
 }
 
-/// How many pending requests of others wait for `checker`, who has not voted on them yet.
+/// How many pending requests of others wait for `checker`, who has not voted on them yet; counted like
+/// [`count`].
 pub fn count_waiting_for(
     conn: &mut Conn,
     organisation: &OrganisationId,
     checker: &MemberId,
 ) -> Result<i64, Error> {
-    Ok(requests::table
+    let rows = requests::table
         .filter(requests::organisation_id.eq(organisation))
         .filter(requests::state.eq("pending"))
         .filter(requests::maker_id.ne(checker))
@@ -84,8 +93,15 @@ pub fn count_waiting_for(
                     .select(decisions::request_id),
             ),
         )
-        .count()
-        .get_result(conn)?)
+        .select(one())
+        .limit(COUNTED + 1)
+        .load::<i32>(conn)?;
+    Ok(i64::try_from(rows.len()).unwrap_or(i64::MAX))
+}
+
+/// What is read of a row that is only counted.
+pub(super) fn one() -> diesel::expression::SqlLiteral<diesel::sql_types::Integer> {
+    diesel::dsl::sql("1")
 }
 
 type Boxed<'a> = requests::BoxedQuery<'a, super::pool::MultiBackend>;
@@ -104,6 +120,12 @@ fn matching<'a>(organisation: &OrganisationId, filter: Filter<'a>) -> Boxed<'a> 
         // Quotes within values are escaped in JSON, so this can only be the field itself.
         let field = format!("%\"api\":\"{}\"%", api.replace('_', "!_"));
         query = query.filter(requests::payload.like(field).escape('!'));
+    }
+    if let Some(maker) = filter.maker {
+        query = query.filter(requests::maker_id.eq(maker));
+    }
+    if let Some(other) = filter.not_maker {
+        query = query.filter(requests::maker_id.ne(other));
     }
     query
 }

@@ -123,6 +123,15 @@ pub fn get(conn: &mut Conn, id: &WalletId) -> Result<Wallet, Error> {
     Ok(wallets::table.find(id).select(WALLET).first(conn)?)
 }
 
+/// What these wallets hold, in minor units.
+pub fn balances(conn: &mut Conn, ids: &[&WalletId]) -> Result<HashMap<WalletId, i64>, Error> {
+    let rows: Vec<(WalletId, i64)> = wallets::table
+        .filter(wallets::id.eq_any(ids.iter().map(|id| id.as_str())))
+        .select((wallets::id, wallets::balance))
+        .load(conn)?;
+    Ok(rows.into_iter().collect())
+}
+
 /// The wallets of these parties, as far as they have one.
 pub fn find_parties(conn: &mut Conn, parties: &[&Party]) -> Result<HashMap<Party, Wallet>, Error> {
     let (mut phones, mut codes) = (Vec::new(), Vec::new());

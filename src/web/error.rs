@@ -189,7 +189,7 @@ pub(super) async fn wrong_method(req: HttpRequest) -> HttpResponse {
 /// What a page route takes: only lists and forms take GET, only their targets take POST.
 fn allowed_methods(req: &HttpRequest) -> &'static str {
     let path = req.match_pattern().unwrap_or_default();
-    let both = ["/login", "/invitation/{token}", "/settings/api-keys"];
+    let both = ["/login", "/invitation/{token}", "/settings/api-keys", "/operations"];
     let posts = ["/logout", "/reveal", "/confirm", "/revoke", "/approve", "/reject", "/withdraw"];
     if both.contains(&path.as_str()) {
         "GET, HEAD, POST"

@@ -7,13 +7,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::State;
 use super::error::PageError;
+use super::operations::Row;
 use super::page::{Frame, Nav, html_after_flash};
 use super::signed_in::SignedIn;
 use super::view::{Names, key_url, request_url};
 use crate::domain::key::Key;
 use crate::domain::money::Money;
+use crate::domain::operation::OperationStatus;
 use crate::domain::request::{Request, RequestState};
-use crate::store::{keys, requests, wallets};
+use crate::error::Error;
+use crate::store::{Conn, keys, operations, requests, wallets};
 
 /// Keys that end within this time need attention.
 const SOON: TimeDelta = TimeDelta::days(30);
@@ -27,6 +30,9 @@ const SHOWN: i64 = 5;
 struct HomePage {
     frame: Frame,
     balance: Money,
+    /// How many operations wait for a checker, and what they come to.
+    unsettled: (i64, Money),
+    latest: Vec<Row>,
     active_keys: i64,
     waiting: Vec<Waiting>,
     /// My own pending requests.
@@ -41,6 +47,8 @@ struct Waiting {
     title: String,
     kind: &'static str,
     maker: String,
+    /// True if it came through a key of the maker.
+    by_key: bool,
     at: DateTime<Utc>,
 }
 
@@ -70,28 +78,36 @@ pub(super) async fn show(state: Data<State>, me: SignedIn) -> Result<HttpRespons
     Ok(html_after_flash(&page, flash))
 }
 
-fn load(conn: &mut crate::store::Conn, me: &SignedIn) -> Result<HomePage, crate::error::Error> {
+fn load(conn: &mut Conn, me: &SignedIn) -> Result<HomePage, Error> {
+    let frame = Frame::load(conn, me, Nav::Home)?;
     let (organisation, id, now) = (me.actor.organisation(), me.actor.id(), me.now);
     let pending = requests::Filter {
         states: &[RequestState::Pending],
-        limit: 200,
+        limit: SHOWN,
         ..requests::Filter::default()
     };
-    let pending = requests::list(conn, organisation, pending)?;
-    let (mine, others): (Vec<_>, Vec<_>) =
-        pending.into_iter().partition(|request| request.maker_id == *id);
+    let mine = requests::Filter { maker: Some(id), ..pending };
+    let mine = requests::list(conn, organisation, mine)?;
+    let others = requests::Filter { not_maker: Some(id), ..pending };
+    let others = if me.actor.member.roles.checker {
+        requests::list(conn, organisation, others)?
+    } else {
+        Vec::new()
+    };
     let names = Names::load(conn, mine.iter().chain(&others).map(|request| &request.maker_id))?;
     let view = |request: &Request| Waiting {
         url: request_url(request),
         title: request.payload.title(),
         kind: request.payload.kind_name(),
         maker: names.of(&request.maker_id),
+        by_key: request.maker_key_id.is_some(),
         at: request.created_at,
     };
-    let shown = usize::try_from(SHOWN).unwrap_or(usize::MAX);
-    let can_decide = me.actor.member.roles.checker;
-    let waiting = others.iter().take(if can_decide { shown } else { 0 }).map(view).collect();
-    let mine = mine.iter().take(shown).map(view).collect();
+    let unsettled =
+        operations::Filter { status: Some(OperationStatus::Pending), ..Default::default() };
+    let unsettled = operations::total(conn, organisation, &unsettled)?;
+    let latest = operations::list(conn, organisation, &operations::Filter::default(), (0, SHOWN))?;
+    let latest = Row::load(conn, &latest, frame.organisation.currency)?;
     let key = |key: &Key, why, at| Attention {
         url: key_url(key),
         label: key.grant.label.clone(),
@@ -106,11 +122,16 @@ fn load(conn: &mut crate::store::Conn, me: &SignedIn) -> Result<HomePage, crate:
     let idle = unused.iter().filter(|k| !ending(k)).map(|k| key(k, Why::NeverUsed, k.created_at));
     let live = keys::Filter::of(keys::Listed::Live, now);
     Ok(HomePage {
-        frame: Frame::load(conn, me, Nav::Home)?,
         balance: wallets::balance(conn, organisation)?,
+        unsettled: (
+            unsettled.count,
+            Money::from_minor(unsettled.amount, frame.organisation.currency),
+        ),
+        latest,
+        frame,
         active_keys: keys::count(conn, organisation, live)?,
-        waiting,
-        mine,
+        waiting: others.iter().map(view).collect(),
+        mine: mine.iter().map(view).collect(),
         to_reveal: to_reveal.iter().map(|k| key(k, Why::ToReveal, k.created_at)).collect(),
         attention: ends.chain(idle).collect(),
     })

@@ -1,8 +1,10 @@
 //! Settings → API keys: the lists, the request form, and a key's own page.
 
+mod check;
 mod form;
 mod show;
 
+pub(super) use check::show as check;
 pub(super) use form::{form, submit};
 pub(super) use show::{confirm, reveal, revoke, show_or_list as show};
 
@@ -18,7 +20,6 @@ use super::error::PageError;
 use super::outer::see_other;
 use super::page::{Frame, Nav, html_after_flash};
 use super::signed_in::SignedIn;
-use super::usage::Range;
 use super::usage::Range;
 use super::view::{Badge, Beside, GrantView, KeyView, Names, Pager, ROWS, request_url};
 use crate::domain::catalogue::{Api, Catalogue};

@@ -6,12 +6,15 @@ mod chart;
 pub mod client;
 pub mod connections;
 mod context;
+mod docs;
 mod error;
 mod form;
+mod forward_auth;
 mod health;
 mod home;
 mod invitations;
 mod keys;
+mod operations;
 mod outer;
 mod page;
 pub mod passwords;
@@ -99,6 +102,7 @@ pub fn routes(state: State) -> impl FnOnce(&mut ServiceConfig) {
             .app_data(PayloadConfig::new(FORM_MAX))
             .app_data(queries)
             .configure(api::routes)
+            .configure(forward_auth::routes)
             .service(
                 scope("").wrap(from_fn(outer::wrap)).configure(plain_routes).service(
                     scope("")
@@ -139,9 +143,17 @@ fn page_routes(cfg: &mut ServiceConfig) {
         .service(page("/settings/api-keys/new").route(get().to(keys::form)))
         .service(page("/settings/api-keys/{key}").route(get().to(keys::show)))
         .service(page("/settings/api-keys/{key}/usage.csv").route(get().to(usage::csv)))
+        .service(page("/settings/api-keys/{key}/check").route(get().to(keys::check)))
         .service(page("/settings/api-keys/{key}/reveal").route(post().to(keys::reveal)))
         .service(page("/settings/api-keys/{key}/confirm").route(post().to(keys::confirm)))
         .service(page("/settings/api-keys/{key}/revoke").route(post().to(keys::revoke)))
+        .service(
+            page("/operations")
+                .route(get().to(operations::list))
+                .route(post().to(operations::submit)),
+        )
+        .service(page("/operations/new").route(get().to(operations::form)))
+        .service(page("/docs").route(get().to(docs::show)))
         .service(page("/requests").route(get().to(requests::list)))
         .service(page("/requests/{id}").route(get().to(requests::show)))
         .service(page("/requests/{id}/approve").route(post().to(requests::approve)))

@@ -23,8 +23,10 @@ fn flash_name() -> &'static str {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Nav {
     Home,
+    Operations,
     Keys,
     Requests,
+    Docs,
 }
 
 /// The frame around a page: who is looking, and what to tell them.
@@ -47,6 +49,8 @@ pub(super) struct Frame {
 pub(super) enum Flash {
     Sent,
     Approved,
+    Moved,
+    NotMoved,
     Voted,
     Rejected,
     Withdrawn,
@@ -57,9 +61,11 @@ pub(super) enum Flash {
 }
 
 impl Flash {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Sent,
         Self::Approved,
+        Self::Moved,
+        Self::NotMoved,
         Self::Voted,
         Self::Rejected,
         Self::Withdrawn,
@@ -73,6 +79,8 @@ impl Flash {
         match self {
             Self::Sent => "sent",
             Self::Approved => "approved",
+            Self::Moved => "moved",
+            Self::NotMoved => "not-moved",
             Self::Voted => "voted",
             Self::Rejected => "rejected",
             Self::Withdrawn => "withdrawn",
@@ -88,6 +96,10 @@ impl Flash {
         match self {
             Self::Sent => "Your request was sent. Every checker has been told by mail.",
             Self::Approved => "You approved the request. The maker can reveal the key now.",
+            Self::Moved => "You approved the operation, and the money has moved.",
+            Self::NotMoved => {
+                "You approved the operation, but the wallet that was to pay did not hold enough. Nothing has moved."
+            }
             Self::Voted => "You approved the request. It still needs somebody else.",
             Self::Rejected => "You rejected the request. The maker has been told why.",
             Self::Withdrawn => "You took the request back. Nobody can approve it any more.",

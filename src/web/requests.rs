@@ -1,5 +1,7 @@
 //! The checker's inbox and the review page.
 
+use std::collections::HashMap;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Query};
@@ -8,6 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::State;
 use super::error::PageError;
+use super::operations::review::{OperationView, Operations};
 use super::page::{Flash, Frame, Nav, html, html_after_flash, redirect_with};
 use super::signed_in::{Post, SignedIn};
 use super::story::Story;
@@ -16,13 +19,16 @@ use crate::actions;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::id::RequestId;
 use crate::domain::key::{Key, KeyStatus};
+use crate::domain::money::Currency;
+use crate::domain::operation::OperationStatus;
 use crate::domain::policy;
 use crate::domain::refusal::Refusal;
-use crate::domain::request::{Request, RequestState};
+use crate::domain::request::{Decision, Payload, Request, RequestState};
 use crate::domain::risk::Risk;
 use crate::domain::text::parse_note;
 use crate::error::Error;
-use crate::store::{Conn, keys, requests, secrets};
+use crate::store::history::Asker;
+use crate::store::{Conn, history, keys, operations, requests, secrets};
 
 const CLOSED: &[RequestState] = &[
     RequestState::Approved,
@@ -33,7 +39,7 @@ const CLOSED: &[RequestState] = &[
 ];
 
 /// The kinds a list can be narrowed to.
-const KINDS: &[&str] = &["issue_key"];
+const KINDS: &[&str] = &["issue_key", "operation"];
 
 #[derive(Template)]
 #[template(path = "requests/list.html")]
@@ -44,7 +50,20 @@ struct ListPage {
     closed_count: i64,
     rows: Vec<Row>,
     pager: Pager,
-    kind: String,
+    /// The one kind that is shown; empty for all.
+    kind: &'static str,
+}
+
+impl ListPage {
+    /// The address of the list with this kind, on the same tab.
+    fn url(&self, kind: &str) -> String {
+        match (self.closed, kind) {
+            (false, "") => "/requests".to_owned(),
+            (false, kind) => format!("/requests?kind={kind}"),
+            (true, "") => "/requests?state=closed".to_owned(),
+            (true, kind) => format!("/requests?state=closed&kind={kind}"),
+        }
+    }
 }
 
 struct Row {
@@ -52,6 +71,8 @@ struct Row {
     title: String,
     kind: &'static str,
     maker: String,
+    /// Page and label of the key it came through.
+    key: Option<(String, String)>,
     own: bool,
     badge: Badge,
     risks: Vec<Risk>,
@@ -89,7 +110,8 @@ fn load_list(
     let frame = Frame::load(conn, me, Nav::Requests)?;
     let organisation = me.actor.organisation();
     let closed = query.state.as_deref() == Some("closed");
-    let kind = query.kind.as_deref().filter(|kind| KINDS.contains(kind));
+    let kind = query.kind.as_deref().and_then(|kind| KINDS.iter().find(|known| **known == kind));
+    let kind = kind.copied();
     let filter = |states| requests::Filter { states, kind, ..requests::Filter::default() };
     let pending_count = requests::count(conn, organisation, filter(&[RequestState::Pending]))?;
     let closed_count = requests::count(conn, organisation, filter(CLOSED))?;
@@ -101,35 +123,58 @@ fn load_list(
         ..filter(if closed { CLOSED } else { &[RequestState::Pending] })
     };
     let found = requests::list(conn, organisation, filter)?;
-    let ids: Vec<_> = found.iter().map(|request| &request.id).collect();
-    let decisions = requests::list_decisions(conn, &ids)?;
-    let people = found.iter().map(|request| &request.maker_id);
-    let names =
-        Names::load(conn, people.chain(decisions.iter().map(|decision| &decision.checker_id)))?;
+    let beside = RowsBeside::load(conn, me, &found)?;
     let currency = frame.organisation.currency;
-    let row = |request: &Request| Row {
-        url: request_url(request),
-        title: request.payload.title(),
-        kind: request.payload.kind_name(),
-        maker: names.of(&request.maker_id),
-        own: request.maker_id == *me.actor.id(),
-        badge: request.state.into(),
-        risks: request
-            .payload
-            .grant()
-            .map(|grant| GrantView::new(grant, catalogue, currency).risks)
-            .unwrap_or_default(),
-        deciders: decisions
-            .iter()
-            .filter(|decision| decision.request_id == request.id)
-            .map(|decision| names.of(&decision.checker_id))
-            .collect(),
-        created_at: request.created_at,
-        closed_at: request.closed_at,
-    };
-    let rows = found.iter().map(row).collect();
-    let kind = kind.unwrap_or_default().to_owned();
+    let rows = found.iter().map(|one| beside.row(one, me, (catalogue, currency))).collect();
+    let kind = kind.unwrap_or_default();
     Ok(ListPage { frame, closed, pending_count, closed_count, rows, pager, kind })
+}
+
+/// What rows are made of beside the requests.
+struct RowsBeside {
+    operations: Operations,
+    decisions: Vec<Decision>,
+    askers: HashMap<RequestId, Asker>,
+    names: Names,
+}
+
+impl RowsBeside {
+    fn load(conn: &mut Conn, me: &SignedIn, found: &[Request]) -> Result<Self, Error> {
+        let ids: Vec<_> = found.iter().map(|request| &request.id).collect();
+        let operations = Operations::load(conn, me.actor.organisation(), &ids, me.now)?;
+        let decisions = requests::list_decisions(conn, &ids)?;
+        let askers = history::list_askers(conn, &ids)?;
+        let makers = found.iter().map(|request| &request.maker_id);
+        let checkers = decisions.iter().map(|decision| &decision.checker_id);
+        let names = Names::load(conn, makers.chain(checkers))?;
+        Ok(Self { operations, decisions, askers, names })
+    }
+
+    fn row(
+        &self,
+        request: &Request,
+        me: &SignedIn,
+        (catalogue, currency): (&Catalogue, Currency),
+    ) -> Row {
+        let key = self.askers.get(&request.id).and_then(|asker| asker.key.as_ref());
+        let decisions = self.decisions.iter().filter(|one| one.request_id == request.id);
+        Row {
+            url: request_url(request),
+            title: request.payload.title(),
+            kind: request.payload.kind_name(),
+            maker: self.names.of(&request.maker_id),
+            key: key.map(|(id, label)| (format!("/settings/api-keys/{id}"), label.clone())),
+            own: request.maker_id == *me.actor.id(),
+            badge: self.operations.badge(request),
+            risks: match request.payload.grant() {
+                Some(grant) => GrantView::new(grant, catalogue, currency).risks,
+                None => self.operations.risks(request),
+            },
+            deciders: decisions.map(|one| self.names.of(&one.checker_id)).collect(),
+            created_at: request.created_at,
+            closed_at: request.closed_at,
+        }
+    }
 }
 
 #[derive(Template)]
@@ -140,6 +185,7 @@ struct ShowPage {
     url: String,
     badge: Badge,
     grant: Option<GrantView>,
+    operation: Option<OperationView>,
     maker: String,
     story: Story,
     decision: DecisionBox,
@@ -194,11 +240,18 @@ async fn load(
             let key = keys::find_of_request(conn, &id)?;
             let secrets = key.as_ref().map(|key| secrets::list(conn, &key.id)).transpose()?;
             let parts = key.as_ref().zip(secrets.as_deref());
-            let story = Story::load(conn, &request, parts, me.now)?;
+            let mut story = Story::load(conn, &request, parts, me.now)?;
+            let operations = Operations::load(conn, me.actor.organisation(), &[&id], me.now)?;
+            if let Some(operation) = operations.of(&request) {
+                story.tell_operation(operation);
+            }
+            let beside = (&request, &operations);
+            let operation = OperationView::load(conn, &frame.organisation, beside, me.now)?;
             let currency = frame.organisation.currency;
             let mut page = ShowPage {
                 url: request_url(&request),
-                badge: request.state.into(),
+                badge: operations.badge(&request),
+                operation,
                 grant: request
                     .payload
                     .grant()
@@ -257,15 +310,28 @@ pub(super) async fn approve(
         }
     };
     let (me, request) = (post.me.actor, id.clone());
-    let approved = state
+    let flash = state
         .db
         .write(move |tx| {
             actions::requests::approve(tx, &me, &request, seen, &comment)?;
-            Ok(requests::get(tx.conn, me.organisation(), &request)?.state == RequestState::Approved)
+            let request = requests::get(tx.conn, me.organisation(), &request)?;
+            outcome(tx.conn, &request)
         })
         .await?;
-    let flash = if approved { Flash::Approved } else { Flash::Voted };
     Ok(redirect_with(&format!("/requests/{id}"), flash))
+}
+
+/// What an approval led to.
+fn outcome(conn: &mut Conn, request: &Request) -> Result<Flash, Error> {
+    match (request.state, &request.payload) {
+        (RequestState::Approved, Payload::IssueKey(_)) => Ok(Flash::Approved),
+        (RequestState::Approved, Payload::Operation(_)) => {
+            let ended = operations::get(conn, &request.organisation_id, &request.id)?.status;
+            let moved = ended == OperationStatus::Completed;
+            Ok(if moved { Flash::Moved } else { Flash::NotMoved })
+        }
+        _ => Ok(Flash::Voted),
+    }
 }
 
 /// `POST /requests/{id}/reject`

@@ -97,6 +97,7 @@ fn sign_in_first(req: &HttpRequest) -> PageError {
 fn page_of_form(path: &str) -> &str {
     match path {
         "/settings/api-keys" => "/settings/api-keys/new",
+        "/operations" => "/operations/new",
         "/logout" => "/",
         _ => path.rsplit_once('/').map_or("/", |(page, _verb)| page),
     }

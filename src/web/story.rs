@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 use super::view::Names;
 use crate::domain::id::MemberId;
 use crate::domain::key::{Key, KeyState, Secret};
-use crate::domain::request::{Decision, Request, RequestState, Verdict};
+use crate::domain::operation::{Operation, OperationStatus};
+use crate::domain::request::{Decision, Payload, Request, RequestState, Verdict};
 use crate::error::Error;
 use crate::store::{Conn, requests};
 
@@ -63,6 +64,21 @@ impl Story {
         Ok(story)
     }
 
+    /// Adds how an approved operation ended.
+    pub(super) fn tell_operation(&mut self, operation: &Operation) {
+        let at = operation.updated_at;
+        if let Some(transfer) = &operation.transfer {
+            let what = format!("moved: entry {} of the ledger", transfer.sequence);
+            self.push(("is-ok", "coins"), "The money", what, at);
+        } else if operation.status == OperationStatus::Failed {
+            self.push(("is-bad", "alert"), "The operation", "failed".to_owned(), at);
+            let why = operation.last_error.clone().unwrap_or_default();
+            if let Some(moment) = self.timeline.last_mut() {
+                moment.comment = why;
+            }
+        }
+    }
+
     /// The name of a member who takes part in the story.
     pub(super) fn name(&self, id: &MemberId) -> String {
         self.names.of(id)
@@ -73,7 +89,10 @@ impl Story {
             class: "",
             name: self.name(&request.maker_id),
             role: "Maker",
-            what: "asked".to_owned(),
+            what: match request.maker_key_id {
+                None => "asked".to_owned(),
+                Some(_) => "asked through a key".to_owned(),
+            },
             at: Some(request.created_at),
         };
         let mut signatures = vec![maker];
@@ -104,7 +123,14 @@ impl Story {
 
     fn tell_request(&mut self, request: &Request) {
         let maker = self.name(&request.maker_id);
-        self.push(("is-accent", "pen"), &maker, "asked for the key".to_owned(), request.created_at);
+        let (who, what) = match (&request.payload, &request.maker_key_id) {
+            (Payload::IssueKey(_), _) => (maker.clone(), "asked for the key"),
+            (Payload::Operation(_), None) => (maker.clone(), "asked to move the money"),
+            (Payload::Operation(_), Some(_)) => {
+                (format!("A key of {maker}"), "asked to move the money")
+            }
+        };
+        self.push(("is-accent", "pen"), &who, what.to_owned(), request.created_at);
         for decision in std::mem::take(&mut self.decisions) {
             let (look, what) = match decision.verdict {
                 Verdict::Approve => (("is-ok", "check"), "approved it"),

@@ -96,7 +96,7 @@ impl Range {
     }
 
     fn time(self, at: DateTime<Utc>) -> String {
-        let form = if self == Self::Month { "%a %-d %b %Y" } else { "%a %-d %b %Y, %H:%M" };
+        let form = if self == Self::Month { "%a %-d %b" } else { "%a %-d %b, %H:%M" };
         at.format(form).to_string()
     }
 }

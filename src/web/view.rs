@@ -9,10 +9,12 @@ use crate::domain::catalogue::{Api, Catalogue};
 use crate::domain::id::MemberId;
 use crate::domain::key::{Grant, Key, KeyStatus, Secret};
 use crate::domain::money::{Currency, Money, group};
+use crate::domain::operation::OperationStatus;
 use crate::domain::request::{Request, RequestState};
 use crate::domain::risk::{self, Risk};
 use crate::domain::usage::Usage;
 use crate::error::Error;
+use crate::store::requests::COUNTED;
 use crate::store::{Conn, members};
 
 /// The names of the members a page mentions.
@@ -65,6 +67,18 @@ impl From<RequestState> for Badge {
             RequestState::Void => ("undo", "Void"),
         };
         Self { class: state.name(), icon, word }
+    }
+}
+
+impl From<OperationStatus> for Badge {
+    fn from(status: OperationStatus) -> Self {
+        let (icon, word) = match status {
+            OperationStatus::Pending => ("clock", "Pending"),
+            OperationStatus::Completed => ("check-circle", "Completed"),
+            OperationStatus::Failed => ("alert", "Failed"),
+            OperationStatus::Rejected => ("x-circle", "Rejected"),
+        };
+        Self { class: status.as_str(), icon, word }
     }
 }
 
@@ -298,8 +312,12 @@ pub(super) fn request_url(request: &Request) -> String {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pager {
     pub(super) page: i64,
-    pub(super) pages: i64,
+    /// How many pages there are, if the rows were counted to their end.
+    pub(super) pages: Option<i64>,
 }
+
+/// Further than this nobody turns pages.
+const PAGES: i64 = 100_000;
 
 /// Rows on one page of a list.
 pub(super) const ROWS: i64 = 50;
@@ -308,7 +326,8 @@ impl Pager {
     /// The pager for a list of `total` rows that was asked for page `asked`.
     pub(super) fn new(asked: Option<i64>, total: i64) -> Self {
         let pages = (total + ROWS - 1).div_euclid(ROWS).max(1);
-        Self { page: asked.unwrap_or(1).clamp(1, pages), pages }
+        let pages = (total <= COUNTED).then_some(pages);
+        Self { page: asked.unwrap_or(1).clamp(1, pages.unwrap_or(PAGES)), pages }
     }
 
     pub(super) fn offset(self) -> i64 {
@@ -320,6 +339,6 @@ impl Pager {
     }
 
     pub(super) fn next(self) -> Option<i64> {
-        (self.page < self.pages).then_some(self.page + 1)
+        (self.page < self.pages.unwrap_or(PAGES)).then_some(self.page + 1)
     }
 }

@@ -145,6 +145,7 @@ async fn every_page_is_handsome_and_accessible() {
         (&maker, "/settings/api-keys/revoked", "keys-revoked"),
         (&viewer, "/settings/api-keys/rejected", "keys-rejected"),
         (&maker, "/settings/api-keys/new", "request-form"),
+        (&viewer, "/docs", "docs"),
         (&maker, "/no-such-page", "problem-404"),
         (&viewer, "/settings/api-keys/new", "problem-403"),
     ] {

@@ -7,7 +7,10 @@ use actix_web::introspection::IntrospectionTree;
 use actix_web::web::{Data, get};
 use actix_web::{App, test};
 use countersign::actions::members::{self, NewMember};
+use countersign::actions::wallets;
 use countersign::domain::member::Role;
+use countersign::domain::refusal::Refusal;
+use countersign::error::Error;
 use countersign::web;
 
 use crate::support::{Browser, DEMO_ID, Page, TestApp, email};
@@ -27,9 +30,10 @@ enum Thing {
     ApprovedKey,
     RevealedKey,
     Invitation,
+    Merchant,
 }
 
-use Thing::{ApprovedKey, Invitation, Nothing, Request, RevealedKey};
+use Thing::{ApprovedKey, Invitation, Merchant, Nothing, Request, RevealedKey};
 
 struct Row(&'static str, &'static str, Thing, &'static [(&'static str, &'static str)], [u16; 8]);
 
@@ -44,15 +48,29 @@ const NEW_KEY: &[(&str, &str)] = &[
     ("environment", "production"),
     ("expires_in_days", "30"),
 ];
+const NEW_OPERATION: &[(&str, &str)] =
+    &[("operation_type", "cash-in"), ("amount", "10"), ("merchant_to_short_code", "200000")];
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
+    Row("GET", "/api/v1/openapi.json", Nothing, &[], ALL),
     Row("GET", "/livez", Nothing, &[], ALL),
     Row("GET", "/readyz", Nothing, &[], ALL),
     Row("GET", "/static/{name}", Nothing, &[], ALL),
     // A session opens no API.
     Row("GET", "/api/v1/keys/self", Nothing, &[], KEYLESS),
+    Row("POST", "/api/v1/keys/self/revoke", Nothing, &[], KEYLESS),
+    Row("POST", "/api/v1/verify", Nothing, &[], KEYLESS),
     Row("GET", "/api/v1/distributors/{id}/balance", Nothing, &[], KEYLESS),
+    // No proxy is trusted here, and nobody else may ask.
+    Row("ANY", "/auth/nginx", Nothing, &[], [403; 8]),
+    Row("ANY", "/auth/forward", Nothing, &[], [403; 8]),
+    Row("ANY", "/auth/envoy/{path:.*}", Nothing, &[], [403; 8]),
+    Row("ANY", "/auth/envoy-for/{api}/{path:.*}", Nothing, &[], [403; 8]),
+    Row("GET", "/api/v1/distributors/{id}/operations", Nothing, &[], KEYLESS),
+    Row("POST", "/api/v1/distributors/{id}/operations", Nothing, &[], KEYLESS),
+    Row("GET", "/api/v1/distributors/{id}/cashouts", Nothing, &[], KEYLESS),
+    Row("PUT", "/api/v1/distributors/{id}/cashouts/{operation}", Nothing, &[], KEYLESS),
     Row("GET", "/login", Nothing, &[], ALL),
     Row("POST", "/login", Nothing, &[("email", "a@b.example"), ("password", "wrong")], [422; 8]),
     Row("GET", "/invitation/{token}", Invitation, &[], ALL),
@@ -67,6 +85,12 @@ const ROWS: &[Row] = &[
     Row("POST", "/settings/api-keys/{key}/confirm", RevealedKey, &[], [LOGIN, 303, 403, 403, 403, 403, 403, 404]),
     Row("POST", "/settings/api-keys/{key}/revoke", RevealedKey, &[("reason", "r"), ("confirm_label", "Thing")],
         [LOGIN, 303, 303, 303, 303, 303, 403, 404]),
+    Row("GET", "/settings/api-keys/{key}/check", RevealedKey, &[], OURS),
+    Row("GET", "/operations", Nothing, &[], MEMBERS),
+    Row("GET", "/operations/new", Nothing, &[], [LOGIN, 200, 200, 403, 200, 403, 403, 200]),
+    // The wallet of the other organisation is empty.
+    Row("POST", "/operations", Merchant, NEW_OPERATION, [LOGIN, 303, 303, 403, 303, 403, 403, 422]),
+    Row("GET", "/docs", Nothing, &[], MEMBERS),
     Row("GET", "/requests", Nothing, &[], MEMBERS),
     Row("GET", "/requests/{id}", Request, &[], OURS),
     Row("POST", "/requests/{id}/approve", Request, &[("version", "1"), ("comment", "")], DECIDE),
@@ -95,6 +119,8 @@ pub(crate) async fn routes(app: &TestApp) -> BTreeSet<(String, String)> {
             methods.into_iter().map(move |method| (method, path.clone()))
         })
         .filter(|(_, path)| path != "/_routes")
+        // Answered like GET.
+        .filter(|(method, _)| method != "HEAD")
         .collect()
 }
 
@@ -152,8 +178,11 @@ async fn call(row: &Row, path: &str, person: &mut Browser<'_>) -> Page {
     if for_visitors {
         person.get(path).await;
     }
-    let page =
-        if row.0 == "GET" { person.get(path).await } else { person.submit(path, row.3).await };
+    let page = match row.0 {
+        "GET" => person.get(path).await,
+        "POST" => person.submit(path, row.3).await,
+        other => person.send(person.request(other.parse().unwrap(), path)).await,
+    };
     if for_visitors {
         // Back to the proof that the forms of the session carry.
         person.get("/").await;
@@ -173,11 +202,12 @@ async fn path(app: &TestApp, row: &Row, maker: &mut Browser<'_>) -> String {
             key
         }
         Invitation => invitation(app).await,
+        Merchant => merchant(app).await,
     };
     let id = url.rsplit('/').next().unwrap_or_default();
     let path =
         if row.1.starts_with("/api") { row.1.replace("{id}", DEMO_ID) } else { row.1.into() };
-    let path = path.replace("{name}", "app.css");
+    let path = path.replace("{name}", "app.css").replace("{operation}", DEMO_ID);
     ["{id}", "{key}", "{token}"].iter().fold(path, |path, name| path.replace(name, id))
 }
 
@@ -185,6 +215,16 @@ async fn approved(app: &TestApp, maker: &mut Browser<'_>) -> String {
     let request = maker.ask_for_key("Thing").await;
     app.sign_in("checker").await.approve(&request).await.is(303);
     app.key_of(&request).await
+}
+
+/// Somebody who can be paid, by the short code of the form.
+async fn merchant(app: &TestApp) -> String {
+    let ngn = "NGN".parse().unwrap();
+    let open = app.db.write(move |tx| wallets::open_for_merchant(tx, "200000", "ABC Store", ngn));
+    match open.await {
+        Ok(_) | Err(Error::Refused(Refusal::WalletTaken(_))) => String::new(),
+        Err(e) => panic!("{e}"),
+    }
 }
 
 /// The link of an invitation for somebody new.

@@ -84,6 +84,80 @@ fn an_organisation_and_its_first_member_are_set_up_from_the_command_line() {
 }
 
 #[test]
+fn wallets_are_opened_funded_and_emptied_from_the_command_line() {
+    let home = Home::fresh();
+    let org = home.run(&["org", "create", "--name", "Kiosk"]).ended(0, "").out.trim().to_owned();
+    let fund =
+        |org: &str, amount: &str| home.run(&["org", "fund", "--org", org, "--amount", amount]);
+    fund(&org, "1000.50").ended(0, "The wallet of Kiosk holds NGN 1,000.50 now.");
+    fund(&org, "2").ended(0, "NGN 1,002.50");
+    for amount in ["0", "-1", "1.005", "much"] {
+        fund(&org, amount).ended(1, "Enter");
+    }
+    fund(DEMO_ID, "1").ended(1, "there is no organisation");
+    fund("Kiosk", "1").ended(1, "is no id of an organisation");
+    let open = |args: &[&str]| home.run(&[&["wallet", "open", "--name", "Ann"], args].concat());
+    let phone = ["--phone", "+234 8123456781"];
+    let id = open(&phone).ended(0, "").out.trim().to_owned();
+    assert!(uuid::Uuid::parse_str(&id).is_ok(), "not an id alone: {id}");
+    open(&phone).ended(1, "already has a wallet");
+    open(&["--phone", "0812"]).ended(1, "country code");
+    open(&["--merchant", "20x"]).ended(1, "no short code");
+    open(&["--merchant", "200000", "--currency", "EURO"]).ended(1, "EURO");
+    open(&["--merchant", "200000", "--phone", "+2348123456789"]).ended(2, "cannot be used with");
+    open(&[]).ended(2, "--phone");
+    open(&["--merchant", "200000"]).ended(0, "");
+    let cash = |amount: &str| {
+        let (to, from) = (["--org", &org], ["--phone", "+2348123456781"]);
+        home.run(
+            &[&["wallet", "cash-out", "--amount", amount, "--memo", "Rent"][..], &to, &from]
+                .concat(),
+        )
+    };
+    cash("5").ended(1, "holds less than that");
+    let mut conn = beside(&home.database);
+    process::run(&mut conn, &format!("UPDATE wallets SET balance = 700 WHERE id = '{id}'"));
+    let cashout = cash("5").ended(0, "").out.trim().to_owned();
+    let memo = format!("SELECT memo FROM cashouts WHERE id = '{cashout}' AND amount = 500");
+    assert_eq!(texts(&mut conn, &memo), ["Rent"]);
+    fund(&org, "1").ended(0, "NGN 1,008.50");
+    let audited = "SELECT action FROM audit WHERE action LIKE 'wallet.%' OR action LIKE 'cashout.%' ORDER BY seq";
+    let actions = texts(&mut conn, audited);
+    let funded = "wallet.funded";
+    assert_eq!(
+        actions,
+        [funded, funded, "wallet.opened", "wallet.opened", "cashout.asked", funded]
+    );
+}
+
+#[test]
+fn a_running_server_sees_within_a_second_what_the_command_line_funds() {
+    let home = Home::fresh();
+    home.seed_demo();
+    let server = home.serve();
+    let mut maker = Client::new(server.address);
+    maker.sign_in("maker@demo.example", PASSWORD).unwrap().is(303);
+    let waiting = "SELECT id FROM keys WHERE label LIKE 'Staging%'";
+    let id = texts(&mut beside(&home.database), waiting).remove(0);
+    let page = maker.submit(&format!("/settings/api-keys/{id}/reveal"), &[]).unwrap().is(200);
+    let secret = page.attribute("input#api-key", "value").unwrap();
+    let path = format!("/api/v1/distributors/{DEMO_ID}/balance");
+    let balance = || http::call(server.address, &path, &secret).unwrap().is(200).body;
+    assert_eq!(balance(), r#"{"balance":"50000.00"}"#, "the demo holds what it promises");
+    let customers =
+        "SELECT name || ' ' || balance FROM wallets WHERE kind = 'person' ORDER BY name";
+    assert_eq!(
+        texts(&mut beside(&home.database), customers),
+        ["End user 1 2000000", "End user 2 0"]
+    );
+    let funded = home.run(&["org", "fund", "--org", DEMO_ID, "--amount", "0.25"]);
+    funded.ended(0, "NGN 50,000.25");
+    let began = std::time::Instant::now();
+    wait_for("the funding", || (balance() == r#"{"balance":"50000.25"}"#).then_some(()));
+    assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[test]
 fn the_settings_in_force_are_shown_without_passwords() {
     let dir = empty();
     let env = [

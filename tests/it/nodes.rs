@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use actix_web::App;
 use actix_web::test::{TestRequest, call_service, init_service};
 use countersign::config::Config;
-use countersign::domain::secret::PlainSecret;
+use countersign::domain::secret::SecretHash;
 use countersign::enforce::KeyIndex;
 use countersign::site::Site;
 use countersign::store::{Conn, Db};
@@ -59,7 +59,7 @@ impl Node {
     }
 
     fn knows(&self, secret: &str) -> bool {
-        self.state.index.find(&PlainSecret::parse(secret).unwrap().hash()).is_some()
+        self.state.index.find(&SecretHash::of_presented(secret).unwrap()).is_some()
     }
 
     fn deafen(&self, conn: &mut Conn) {
@@ -69,7 +69,7 @@ impl Node {
 }
 
 /// The connections that wait for news of keys.
-fn listeners(conn: &mut Conn) -> Vec<String> {
+pub(crate) fn listeners(conn: &mut Conn) -> Vec<String> {
     texts(
         conn,
         "SELECT pid::text FROM pg_stat_activity WHERE datname = current_database() \
@@ -79,7 +79,7 @@ fn listeners(conn: &mut Conn) -> Vec<String> {
 
 /// Waits for something that has to come in time.
 #[track_caller]
-fn soon<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn soon<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = look() {

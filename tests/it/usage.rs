@@ -114,10 +114,7 @@ async fn usage_is_counted_per_key_by_endpoint_status_and_day() {
     assert_eq!(shares(&page, "Denied by reason"), ["Another distributor 2"]);
     let used: Vec<_> =
         page.all(".rows tbody tr").into_iter().filter(|r| !r.ends_with("0 0")).collect();
-    assert_eq!(
-        used[..3],
-        ["Mon 2 Mar 2026, 06:00 3 0", "Tue 3 Mar 2026, 06:00 0 2", "Wed 4 Mar 2026, 06:00 1 0"]
-    );
+    assert_eq!(used[..3], ["Mon 2 Mar, 06:00 3 0", "Tue 3 Mar, 06:00 0 2", "Wed 4 Mar, 06:00 1 0"]);
     assert_eq!(page.all(".chart-plot .chart-allowed").len(), 2);
     assert_eq!(page.all(".chart-plot .chart-denied").len(), 1);
     assert!(page.all("svg desc")[0].starts_with("4 allowed, 2 denied."));
@@ -251,6 +248,6 @@ async fn the_csv_is_what_rfc_4180_says_and_holds_no_formula() {
     let day = viewer.get(&format!("{key}/usage.csv")).await.is(200);
     assert_eq!(day.body.lines().count(), 2);
     let page = viewer.get(&format!("{key}?range=7d")).await.is(200);
-    assert_eq!(page.all(".stats .stat"), ["Allowed 2", "Denied 7", "Moved NGN 1,234.56"]);
+    assert_eq!(page.all(".stats .stat"), ["Allowed 2", "Denied 7", "Moved (NGN) 1,234.56"]);
     assert_eq!(page.attribute("a[download]", "href").unwrap(), format!("{key}/usage.csv?range=7d"));
 }

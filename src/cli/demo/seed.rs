@@ -1,6 +1,8 @@
 //! The people, money and keys of a demo, made by the same actions that people use, in a past of
 //! several days.
 
+mod operations;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
@@ -64,13 +66,14 @@ pub(super) async fn seed(config: &Config, password: &str) -> anyhow::Result<()> 
     let db = Db::open(config.database_url.as_str(), clock.clone(), Site::load(config)?)?;
     let hash = Passwords::new()?.hash(Zeroizing::new(password.to_owned())).await.map_err(told)?;
     let seeder = Seeder { db, clock, hash };
-    seeder.people_and_money().await.map_err(told)?;
-    seeder.keys().await.map_err(told)?;
+    let fails = seeder.people_and_money().await.map_err(told)?;
+    seeder.keys_and_operations(fails).await.map_err(told)?;
     seeder.forget_mails(config).await.map_err(told)
 }
 
 impl Seeder {
-    async fn people_and_money(&self) -> Result<(), Error> {
+    /// Gives the operation that will fail.
+    async fn people_and_money(&self) -> Result<RequestId, Error> {
         let demo = self.organisation("Demo Distributor", Some(DEMO_ID), "100000").await?;
         let other = self.organisation("Other Distributor", None, "300000").await?;
         let people: &[(&OrganisationId, &str, &str, &[Role])] = &[
@@ -87,23 +90,31 @@ impl Seeder {
         for (organisation, email, name, roles) in people {
             self.member(organisation, email, name, roles).await?;
         }
+        self.wallets(demo.clone(), other).await?;
+        let fails = self.ask_for_too_much().await?;
+        for (amount, memo) in
+            [("3000.00", "ATM withdrawal"), ("1500.00", "Rent"), ("500.00", "Market")]
+        {
+            let (demo, memo) = (demo.clone(), Some(memo.to_owned()));
+            self.db
+                .write(move |tx| cashouts::ask(tx, &demo, "+234 8123456781", amount, memo))
+                .await?;
+        }
+        Ok(fails)
+    }
+
+    async fn wallets(&self, demo: OrganisationId, other: OrganisationId) -> Result<(), Error> {
         self.db
             .write(move |tx| {
                 let ngn = store::organisations::get(tx.conn, &demo)?.currency;
-                // What customers ask for below moves to the distributor and completes the 50,000.
-                wallets::fund_organisation(tx, &demo, "45000.00")?;
+                // What customers ask for moves to the distributor, and what operations move comes and
+                // goes: in the end it holds 50,000.00 and the first customer 20,000.00.
+                wallets::fund_organisation(tx, &demo, "48700.00")?;
                 wallets::fund_organisation(tx, &other, "7500.00")?;
                 let first = wallets::open_for_person(tx, "+234 8123456781", "End user 1", ngn)?;
-                wallets::fund(tx, &first, "25000.00", None)?;
+                wallets::fund(tx, &first, "26300.00", None)?;
                 wallets::open_for_person(tx, "+234 8123456782", "End user 2", ngn)?;
-                wallets::open_for_merchant(tx, "200000", "ABC Store", ngn)?;
-                for (amount, memo) in
-                    [("3000.00", "ATM withdrawal"), ("1500.00", "Rent"), ("500.00", "Market")]
-                {
-                    let memo = Some(memo.to_owned());
-                    cashouts::ask(tx, &demo, "+234 8123456781", amount, memo)?;
-                }
-                Ok(())
+                wallets::open_for_merchant(tx, "200000", "ABC Store", ngn).map(drop)
             })
             .await
     }
@@ -152,8 +163,8 @@ impl Seeder {
         self.clock.advance(TimeDelta::hours(hours));
     }
 
-    /// Keys in every state, each made the way it would be.
-    async fn keys(&self) -> Result<(), Error> {
+    /// Keys and operations in every state, each made the way it would be.
+    async fn keys_and_operations(&self, fails: RequestId) -> Result<(), Error> {
         let pos = Grant {
             max_transaction: Some(5_000_000),
             max_daily: Some(50_000_000),
@@ -161,10 +172,11 @@ impl Seeder {
             system: Some("Point of sale".to_owned()),
             ..grant("Production POS – Main Store", &["read_balance", "perform_operations"], 365)
         };
-        let key = self
+        let till = self
             .revealed("maker@demo.example", pos, "Cash-ins at the counter of the main store.")
             .await?;
-        self.used(key, &usage::TILL, TimeDelta::minutes(37)).await?;
+        self.operations(&till, fails).await?;
+        self.used(till.clone(), &usage::TILL, TimeDelta::minutes(37)).await?;
         let monitor = Grant {
             allowed_ips: addresses("10.20.0.0/16")?,
             system: Some("Treasury desk".to_owned()),
@@ -208,7 +220,9 @@ impl Seeder {
         };
         let why = "The gateway takes cash at 14 agents in Lagos and asks for the matching cash-in. \
                    The addresses of the agents change, so there is no list yet.";
-        self.asked("maker2@demo.example", gateway, why).await.map(drop)
+        self.asked("maker2@demo.example", gateway, why).await?;
+        self.wait(24 * 4);
+        self.waiting_operations(&till).await
     }
 
     async fn asked(&self, maker: &str, grant: Grant, why: &str) -> Result<RequestId, Error> {

@@ -64,7 +64,7 @@ pub(super) const AUDIT: Habit = Habit {
     busy: (7, 0),
     open: (8, 17),
     operations: None,
-    endpoint: "operations",
+    endpoint: "operations.list",
     denied: &[(31, Outcome::RateLimited)],
     addresses: &[([197, 210, 54, 3], 2 * 24)],
     stranger: None,
@@ -120,13 +120,13 @@ impl Habit {
         for (every, outcome) in self.denied {
             let n = i64::from(left > 1 && dice(hour + every, *every) < calls);
             let moving = self.operations.is_some();
-            push(if moving { "operations" } else { self.endpoint }, *outcome, n, 0);
+            push(if moving { "operations.create" } else { self.endpoint }, *outcome, n, 0);
             left -= n;
         }
         if let Some((every, average)) = self.operations {
             let n = left / every;
             let amount = n * (average / 2 + dice(hour, average / 100) * 100);
-            push("operations", Outcome::Allowed, n, amount);
+            push("operations.create", Outcome::Allowed, n, amount);
             left -= n;
         }
         push(self.endpoint, Outcome::Allowed, left, 0);

@@ -182,6 +182,12 @@ pub(super) fn find<'a>(api: &'a Api, method: &str, path_and_query: &str) -> Opti
     Some(RouteMatch { permission: &route.permission, restrictions })
 }
 
+/// True for a path that every server reads in the same way.
+pub fn is_canonical(path_and_query: &str) -> bool {
+    let path = path_and_query.split('?').next().unwrap_or_default();
+    path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') && canonical(path).is_some()
+}
+
 /// A path with its escapes undone; nothing for one that another server might read differently.
 fn canonical(path: &str) -> Option<Cow<'_, str>> {
     let doubtful = path.contains("//") || path.bytes().any(|byte| matches!(byte, b'\\' | b';'));

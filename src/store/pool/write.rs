@@ -220,7 +220,8 @@ impl Others {
         if before.is_some() && before != version {
             match organisations::list_accounts(conn) {
                 Ok(all) => {
-                    shared.tell(all.into_iter().map(|a| Change::Account(Box::new(a))).collect())
+                    let account = |snapshot| Change::Account(Box::new(snapshot));
+                    shared.tell(all.into_iter().map(account).collect());
                 }
                 Err(e) => {
                     tracing::warn!(cause = %e, "the accounts could not be read again");

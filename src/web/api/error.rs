@@ -36,7 +36,7 @@ pub(in crate::web) enum ApiError {
 
 impl ApiError {
     /// A request that is wrong as a whole.
-    pub(super) fn invalid(field: &'static str, message: impl Into<String>) -> Self {
+    pub(in crate::web) fn invalid(field: &'static str, message: impl Into<String>) -> Self {
         Self::Invalid(Fault::new(field, message))
     }
 

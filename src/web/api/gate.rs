@@ -9,7 +9,7 @@ use super::ApiError;
 use super::credentials::accepted;
 use crate::actions;
 use crate::domain::member::Origin;
-use crate::domain::secret::PlainSecret;
+use crate::domain::secret::SecretHash;
 use crate::domain::usage::Outcome;
 use crate::enforce::usage::Noted;
 use crate::enforce::window::Ticket;
@@ -72,8 +72,8 @@ pub(in crate::web) fn find_key(req: &HttpRequest, state: &State) -> Result<Entry
         return Err(Error::Busy.into());
     }
     let presented = state.settings.key_headers.find(req)?.ok_or(ApiError::Unauthorized)?;
-    let secret = PlainSecret::parse(presented).ok_or(ApiError::Unauthorized)?;
-    let entry = state.index.find(&secret.hash()).ok_or(ApiError::Unauthorized)?;
+    let hash = SecretHash::of_presented(presented).ok_or(ApiError::Unauthorized)?;
+    let entry = state.index.find(&hash).ok_or(ApiError::Unauthorized)?;
     if accepted(req, presented, &entry) { Ok(entry) } else { Err(ApiError::Unauthorized) }
 }
 

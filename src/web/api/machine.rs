@@ -25,7 +25,8 @@ where
     Fut: Future<Output = Result<HttpResponse, ApiError>> + 'static,
 {
     move |req, state, payload| {
-        let secure = state.settings.secure;
+        // A proxy hands refusals on under a name of its own, which may have no https.
+        let secure = state.settings.secure && !req.path().starts_with("/auth/");
         let context = Context::of_machine(secure);
         let id = HeaderValue::from_str(&context.request_id).ok();
         let in_use = InUse::begin(&req);

@@ -8,6 +8,7 @@ mod error;
 mod gate;
 mod keys;
 mod machine;
+mod openapi;
 mod operations;
 mod spending;
 mod verify;
@@ -19,7 +20,8 @@ use actix_web::{HttpResponse, Resource};
 
 pub(super) use credentials::KeyHeaders;
 pub(super) use error::ApiError;
-use machine::machine;
+pub(super) use gate::{Gate, Needs, find_key, refused};
+pub(super) use machine::machine;
 pub(super) use spending::Till;
 
 /// Every endpoint below `/api`; the most called first, because they are looked through in order, and
@@ -53,6 +55,11 @@ pub(super) fn routes(cfg: &mut ServiceConfig) {
                 .route(head().to(machine(keys::show))),
         )
         .service(at("/api/v1/keys/self/revoke", "POST").route(post().to(machine(keys::revoke))))
+        .service(
+            at("/api/v1/openapi.json", "GET, HEAD")
+                .route(get().to(machine(openapi::document)))
+                .route(head().to(machine(openapi::document))),
+        )
         .service(scope("/api").default_service(to(machine(unknown))));
 }
 
@@ -68,7 +75,7 @@ fn at(path: &str, allowed: &'static str) -> Resource {
 }
 
 /// Any other path.
-async fn unknown(
+pub(super) async fn unknown(
     _: actix_web::HttpRequest,
     _: actix_web::web::Data<super::State>,
     _: actix_web::web::Payload,

@@ -122,14 +122,18 @@ pub(super) fn attempt_name(req: &HttpRequest) -> Result<Option<String>, ApiError
     let Some(first) = values.next() else { return Ok(None) };
     let name = first.to_str().ok().map(str::trim);
     match name {
-        Some(name) if (1..=255).contains(&name.len()) && values.next().is_none() => {
-            Ok(Some(name.to_owned()))
-        }
+        Some(name) if is_attempt_name(name) && values.next().is_none() => Ok(Some(name.to_owned())),
         Some(_) | None => Err(ApiError::invalid(
             "Idempotency-Key",
             "Idempotency-Key must be one value of 1 to 255 visible characters",
         )),
     }
+}
+
+/// True for what an attempt may be called: no database and no header holds more.
+pub(super) fn is_attempt_name(name: &str) -> bool {
+    let visible = name.bytes().all(|b| matches!(b, b' '..=b'~'));
+    (1..=255).contains(&name.len()) && visible && name.trim() == name
 }
 
 /// An attempt of whoever chose the name, with what is asked for under it.

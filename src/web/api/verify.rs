@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 
 use super::gate::{Gate, Needs};
 use super::keys::describe;
-use super::spending::{attempt, verdict};
+use super::spending::{attempt, is_attempt_name, verdict};
 use super::{ApiError, body};
 use crate::actions::{self, spending};
 use crate::domain::id::KeyId;
 use crate::domain::money::Money;
 use crate::domain::movement::Fault;
-use crate::domain::secret::PlainSecret;
+use crate::domain::secret::SecretHash;
 use crate::domain::usage::Outcome;
 use crate::enforce::usage::Noted;
 use crate::enforce::{Call, Denial, Entry, Restrictions, Rule, evaluate};
@@ -105,8 +105,8 @@ pub(super) async fn verify(
     let asker = &gate.entry.rule().account;
     let understood = understand(&question, gate.entry.rule())
         .map_err(|fault| gate.refuse(ApiError::Invalid(fault)))?;
-    let secret = PlainSecret::parse(&question.key);
-    let entry = secret.and_then(|secret| state.index.find(&secret.hash()));
+    let hash = SecretHash::of_presented(&question.key);
+    let entry = hash.and_then(|hash| state.index.find(&hash));
     // Another organisation's key is nobody's business.
     let entry = entry.filter(|e| e.rule().account.organisation.id == asker.organisation.id);
     let pass = gate.take().await?;
@@ -133,11 +133,9 @@ fn understand(question: &Question, asker: &Rule) -> Result<Understood, Fault> {
             .map_err(Fault::amount)
     });
     let name = question.idempotency_key.as_deref();
-    let visible =
-        |name: &str| (1..=255).contains(&name.len()) && !name.chars().any(char::is_control);
-    if name.is_some_and(|name| !visible(name)) {
-        let sentence = "idempotencyKey must have 1 to 255 visible characters";
-        return Err(Fault::new("idempotencyKey", sentence));
+    if name.is_some_and(|name| !is_attempt_name(name)) {
+        let message = "idempotencyKey must have 1 to 255 visible characters";
+        return Err(Fault::new("idempotencyKey", message));
     }
     let ip = ip.map(|ip| ip.to_canonical());
     Ok(Understood { ip, amount: amount.transpose()?, asker: asker.id() })

@@ -1,5 +1,6 @@
 //! Access types, restrictions, sections, credentials and limits of the entries.
 
+use actix_web::test::TestRequest;
 use countersign::domain::catalogue::{Credential, RateLimit};
 
 use super::*;
@@ -267,4 +268,42 @@ fn optimove_transactional_mail_has_its_own_rate_limit() {
     assert_eq!(own, Some(RateLimit { calls: 10, seconds: 1 }));
     let others = optimove.permissions.iter().filter(|other| other.slug != found.permission);
     assert!(others.into_iter().all(|other| other.rate_limit.is_none()));
+}
+
+// Rows 66, 67, 68 and 69
+#[actix_web::test]
+async fn a_key_opens_by_the_headers_of_its_api_and_by_no_other() {
+    let app = TestApp::start().await;
+    let bearer = |secret: &str| ("authorization", format!("Bearer {secret}"));
+    let header = |name: &'static str| move |secret: &str| vec![(name, secret.to_owned())];
+    let partner = |account: &'static str| {
+        move |secret: &str| {
+            vec![("x-request-token", secret.to_owned()), ("x-partner-name", account.to_owned())]
+        }
+    };
+    type Way<'a> = Box<dyn Fn(&str) -> Vec<(&'static str, String)> + 'a>;
+    let ways: [Way<'_>; 7] = [
+        Box::new(|secret| vec![bearer(secret)]),
+        Box::new(|secret| vec![("authorization", secret.to_owned())]),
+        Box::new(header("x-api-key")),
+        Box::new(header("x-ins-auth-key")),
+        Box::new(header("x-request-token")),
+        Box::new(partner("demo-distributor")),
+        Box::new(partner("Demo Distributor")),
+    ];
+    for (fields, opens) in [
+        (&[("permissions", "read_balance")][..], &[0][..]),
+        (INTEGRATIONS, &[2]),
+        (&insider("ucd"), &[3, 5]),
+        (&[("api", "insider-mobile"), ("permissions", "send_pushes")], &[3]),
+    ] {
+        let (_, secret) = app.live_key("Headers", fields).await;
+        for (i, way) in ways.iter().enumerate() {
+            let request = TestRequest::with_uri("/api/v1/keys/self")
+                .peer_addr("203.0.113.10:50000".parse().unwrap());
+            let request = way(&secret).into_iter().fold(request, TestRequest::insert_header);
+            let status = app.answer(request.to_request()).await.status.as_u16();
+            assert_eq!(status, if opens.contains(&i) { 200 } else { 401 }, "{fields:?} {i}");
+        }
+    }
 }

@@ -23,12 +23,20 @@ impl Answer {
         self.headers(name).next().unwrap_or_default()
     }
 
+    /// A header that may be there once and no more.
+    #[track_caller]
+    pub fn only_header(&self, name: &str) -> Option<&str> {
+        let found: Vec<_> = self.headers(name).collect();
+        assert!(found.len() < 2, "{name}: {found:?}");
+        found.first().copied()
+    }
+
     fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
         self.head
             .lines()
-            .filter_map(|line| line.split_once(": "))
+            .filter_map(|line| line.split_once(':'))
             .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+            .map(|(_, value)| value.trim())
     }
 
     /// An attribute of the first element that fits a CSS selector.
@@ -132,11 +140,17 @@ pub fn request(
     headers: &[(&str, String)],
     body: &str,
 ) -> io::Result<Answer> {
-    let mut socket = TcpStream::connect_timeout(&address, PATIENCE)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
     let head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     let lines: Vec<_> = headers.iter().map(|(k, v)| format!("{k}: {v}\r\n")).collect();
-    write!(socket, "{head}{}Content-Length: {}\r\n\r\n{body}", lines.concat(), body.len())?;
+    let lines = lines.concat();
+    let text = format!("{head}{lines}Content-Length: {}\r\n\r\n{body}", body.len());
+    exchange(TcpStream::connect_timeout(&address, PATIENCE)?, text.as_bytes())
+}
+
+/// Sends these very bytes, which must ask for the connection to be closed, and reads the answer.
+pub fn exchange(mut socket: TcpStream, request: &[u8]) -> io::Result<Answer> {
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.write_all(request)?;
     let mut raw = Vec::new();
     socket.read_to_end(&mut raw)?;
     let raw = String::from_utf8_lossy(&raw).into_owned();
@@ -144,6 +158,8 @@ pub fn request(
     let (head, body) = raw.split_once("\r\n\r\n").ok_or_else(cut)?;
     let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).ok_or_else(cut)?;
     let answer = Answer { status, head: head.to_owned(), body: body.to_owned() };
-    let length = answer.header("content-length").parse::<usize>().unwrap_or(0);
-    if answer.body.len() == length { Ok(answer) } else { Err(cut()) }
+    // Without a length the end of the connection is the end of the answer.
+    let length = answer.only_header("content-length").map(str::parse::<usize>);
+    let whole = length.is_none_or(|length| length == Ok(answer.body.len()));
+    if whole { Ok(answer) } else { Err(cut()) }
 }

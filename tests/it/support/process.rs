@@ -81,9 +81,14 @@ impl Home {
 
     /// Starts the server on a free port and waits until it answers.
     pub fn serve(&self) -> Program {
+        self.serve_with(&[])
+    }
+
+    /// The same with further settings.
+    pub fn serve_with(&self, settings: &[(&str, &str)]) -> Program {
         let port = free_port();
         let mut command = self.command(&["serve"]);
-        command.env("BIND", format!("127.0.0.1:{port}"));
+        command.envs(settings.iter().copied()).env("BIND", format!("127.0.0.1:{port}"));
         command.env("PUBLIC_URL", format!("http://127.0.0.1:{port}"));
         let program = Program::spawn(self.dir.path(), command, ([127, 0, 0, 1], port).into());
         program.wait_until_up();

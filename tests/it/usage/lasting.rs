@@ -85,6 +85,8 @@ async fn what_could_not_be_written_is_written_by_the_next_flush_once() {
         assert_eq!(app.number("SELECT allowed FROM key_usage"), 0);
     }
     app.sql("ALTER TABLE gone RENAME TO usage_hours");
+    app.work().await;
+    assert_eq!(app.number("SELECT allowed FROM key_usage"), 2);
     call(&app, &secret, ("203.0.113.8", "curl/8"), &balance()).await.is(200);
     app.work().await;
     assert_eq!(app.number("SELECT allowed FROM key_usage"), 3);
@@ -125,7 +127,12 @@ async fn sums_that_are_full_stay_full_and_hours_are_kept_for_four_hundred_days()
     let most = 4_000_000_000_000_000_000;
     assert_eq!(app.number("SELECT amount FROM key_usage"), most);
     assert_eq!(app.number("SELECT amount FROM usage_hours"), most);
-    app.sign_in("maker").await.get(&key).await.is(200).says("NGN 40,000,000,000,000,000.00");
+    app.sign_in("maker")
+        .await
+        .get(&key)
+        .await
+        .is(200)
+        .says("Moved (NGN) 40,000,000,000,000,000.00");
     app.clock.advance(TimeDelta::days(400));
     app.worker.sweep().await.unwrap();
     assert_eq!(app.number("SELECT count(*) FROM usage_hours"), 1);

@@ -1,0 +1,2 @@
+DROP INDEX keys_by_expiry;
+DROP INDEX keys_newest;
