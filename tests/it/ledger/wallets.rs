@@ -90,7 +90,7 @@ async fn a_ledger_that_was_tampered_with_is_found_out() {
         let mut raw = app.raw();
         raw.run("BEGIN").unwrap();
         raw.run(&deed).unwrap();
-        assert_eq!(raw.lines(UNBALANCED[check]).is_empty(), false, "{deed}");
+        assert!(!raw.lines(UNBALANCED[check]).is_empty(), "{deed}");
         raw.run("ROLLBACK").unwrap();
     }
 }
