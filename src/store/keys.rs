@@ -1,28 +1,22 @@
-//! Keys as rows, and snapshots of them for the key index.
+//! Keys as rows.
+
+mod snapshots;
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
 
+pub use snapshots::{KeySnapshot, announce, find_snapshot, list_revoked_since, list_snapshots};
+
 use super::requests::{COUNTED, one};
-use super::schema::{key_usage, keys, secrets};
-use super::secrets::LiveSecret;
-use super::{Change, Conn, Tx};
+use super::schema::{key_usage, keys};
+use super::{Conn, Tx};
 use crate::domain::addresses::AllowedIps;
 use crate::domain::id::{KeyId, MemberId, OrganisationId, RequestId};
 use crate::domain::key::{Grant, Key, KeyState};
 use crate::domain::text::Email;
 use crate::error::Error;
-
-/// A key and the secrets that open it right now: all that enforcement needs.
-#[derive(Clone, Debug)]
-pub struct KeySnapshot {
-    /// The key.
-    pub key: Key,
-    /// Its secrets that have not ended.
-    pub secrets: Vec<LiveSecret>,
-}
 
 /// Which keys a list shows, as of some moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,69 +218,6 @@ pub fn update(tx: &mut Tx<'_>, key: &Key) -> Result<(), Error> {
         ))
         .execute(tx.conn)?;
     if changed == 1 { Ok(()) } else { Err(Error::Stale) }
-}
-
-/// Tells the key index of every node about a key, once the transaction has committed.
-pub fn announce(tx: &mut Tx<'_>, key: Key) -> Result<(), Error> {
-    let secrets = super::secrets::list_live(tx.conn, &key.id)?;
-    tx.changed(Change::Key(Box::new(KeySnapshot { key, secrets })));
-    Ok(())
-}
-
-/// One key as the index wants it.
-pub fn find_snapshot(conn: &mut Conn, id: &KeyId) -> Result<Option<KeySnapshot>, Error> {
-    let row = keys::table.find(id).select(Row::as_select()).first(conn).optional()?;
-    let Some(key) = row.map(Row::parse).transpose()? else { return Ok(None) };
-    let secrets = super::secrets::list_live(conn, id)?;
-    Ok(Some(KeySnapshot { key, secrets }))
-}
-
-/// Every key that could open something, in pages by id: those after `after`.
-pub fn list_snapshots(
-    conn: &mut Conn,
-    after: Option<&KeyId>,
-    limit: i64,
-) -> Result<Vec<KeySnapshot>, Error> {
-    let mut query = keys::table
-        .filter(keys::state.ne("revoked"))
-        .order(keys::id)
-        .limit(limit)
-        .select(Row::as_select())
-        .into_boxed::<super::pool::MultiBackend>();
-    if let Some(after) = after {
-        query = query.filter(keys::id.gt(after.clone()));
-    }
-    let rows = query.load::<Row>(conn)?;
-    let ids: Vec<String> = rows.iter().map(|row| row.id.to_string()).collect();
-    let live = secrets::table
-        .filter(secrets::key_id.eq_any(ids))
-        .filter(secrets::ended_at.is_null())
-        .select((secrets::key_id, LiveSecret::as_select()))
-        .load::<(KeyId, LiveSecret)>(conn)?;
-    let mut by_key: std::collections::HashMap<KeyId, Vec<LiveSecret>> =
-        std::collections::HashMap::new();
-    for (key, secret) in live {
-        by_key.entry(key).or_default().push(secret);
-    }
-    rows.into_iter()
-        .map(|row| {
-            let secrets = by_key.remove(&row.id).unwrap_or_default();
-            Ok(KeySnapshot { key: row.parse()?, secrets })
-        })
-        .collect()
-}
-
-/// Keys that were revoked at `since` or later: they open nothing any more.
-pub fn list_revoked_since(
-    conn: &mut Conn,
-    since: DateTime<Utc>,
-) -> Result<Vec<KeySnapshot>, Error> {
-    let rows = keys::table
-        .filter(keys::state.eq("revoked"))
-        .filter(keys::revoked_at.ge(since.naive_utc()))
-        .select(Row::as_select())
-        .load::<Row>(conn)?;
-    rows.into_iter().map(|row| Ok(KeySnapshot { key: row.parse()?, secrets: Vec::new() })).collect()
 }
 
 #[derive(Queryable, Selectable, Insertable)]

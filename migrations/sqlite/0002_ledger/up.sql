@@ -4,7 +4,7 @@ CREATE UNIQUE INDEX wallets_by_phone ON wallets (replace(phone, ' ', ''));
 
 -- Each row debits one wallet and credits another by the same amount; only funding brings money in from outside.
 CREATE TABLE transfers (
-    sequence         INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    sequence         INTEGER NOT NULL PRIMARY KEY,
     id               TEXT    NOT NULL UNIQUE,
     kind             TEXT    NOT NULL CHECK (kind IN ('funding', 'operation', 'cashout')),
     subject_id       TEXT    UNIQUE,

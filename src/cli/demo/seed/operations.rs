@@ -64,8 +64,8 @@ impl Seeder {
         let origin = Origin::default();
         let wish = Wish { key_id: key.clone(), movement, attempt: None, origin };
         let made = self.db.write(move |tx| operations::make_all(tx, &[wish])).await?;
-        let id = made.into_iter().next().and_then(Result::ok);
-        id.map(|made| made.id)
+        let made = made.into_iter().next().and_then(Result::ok);
+        made.map(|made| made.id)
             .ok_or_else(|| Error::internal("the key of the demo may not ask for that"))
     }
 
