@@ -241,7 +241,7 @@ fn an_attempt_is_answered_the_same_after_the_server_was_killed() {
                         match cash_in_over_http(address, secret, "0.01", name) {
                             Ok(answer) if answer.status == 200 => note(told, name, &answer),
                             Ok(answer) => {
-                                assert!([409, 503].contains(&answer.status), "{answer:?}")
+                                assert!([409, 503].contains(&answer.status), "{answer:?}");
                             }
                             Err(_) => return,
                         }

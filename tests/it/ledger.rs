@@ -243,7 +243,7 @@ impl Play {
     async fn step(&mut self, step: &Step) {
         match *step {
             Step::CashIn { key, party, amount } => {
-                self.ask(OperationKind::CashIn, key, party, amount).await
+                self.ask(OperationKind::CashIn, key, party, amount).await;
             }
             Step::CashOut { key, party, amount } => {
                 self.ask(OperationKind::CashOutFulfillment, key, party, amount).await;
@@ -269,7 +269,9 @@ impl Play {
                 let gone: Vec<_> =
                     self.model.open.iter().filter(|open| over(open)).cloned().collect();
                 self.model.open.retain(|open| !over(open));
-                gone.iter().for_each(|open| self.give_back(open));
+                for open in &gone {
+                    self.give_back(open);
+                }
             }
         }
         self.check(step);

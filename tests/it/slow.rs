@@ -76,6 +76,18 @@ fn head(method: &str, path: &str, secret: &str, more: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n{more}\r\n")
 }
 
+/// Makes one call and falls silent, until the other side closes.
+fn is_closed(address: SocketAddr, call: &str) {
+    let mut socket = connect(address);
+    socket.write_all(call.as_bytes()).unwrap();
+    read_answer(&mut socket);
+    let began = Instant::now();
+    while !drain(&mut socket, &mut Vec::new()) {
+        assert!(began.elapsed() < PATIENCE, "a silent connection is kept");
+        std::thread::sleep(STEP);
+    }
+}
+
 #[test]
 fn heads_and_bodies_that_dribble_are_cut_and_others_do_not_notice() {
     let home = Home::fresh();
@@ -94,16 +106,7 @@ fn heads_and_bodies_that_dribble_are_cut_and_others_do_not_notice() {
             assert!(read_answer(&mut socket).contains("200 OK"));
             dribble(&mut socket, "GET /x HTTP/1.1\r\nX-Slow: yyyy", PATIENCE)
         });
-        let silent = scope.spawn(|| {
-            let mut socket = connect(address);
-            socket.write_all(head("GET", &balance, &secret, "").as_bytes()).unwrap();
-            read_answer(&mut socket);
-            let began = Instant::now();
-            while !drain(&mut socket, &mut Vec::new()) {
-                assert!(began.elapsed() < PATIENCE, "a silent connection is kept");
-                std::thread::sleep(STEP);
-            }
-        });
+        let silent = scope.spawn(|| is_closed(address, &head("GET", &balance, &secret, "")));
         let body = scope.spawn(|| {
             let mut socket = connect(address);
             let more = "Content-Type: application/json\r\nContent-Length: 9000\r\n";
