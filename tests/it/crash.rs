@@ -187,7 +187,7 @@ fn load_and_kill(home: &Home, round: usize, ledger: &Mutex<Ledger>, people: &[Cl
 /// What must find nothing, whatever happened when; and a deed after which it must find something.
 const HALF_DONE: &[(&str, &str)] = &[
     (
-        "SELECT id FROM requests r WHERE state = 'approved' AND NOT (\
+        "SELECT id FROM requests r WHERE state = 'approved' AND kind = 'issue_key' AND NOT (\
      (SELECT count(*) FROM keys k WHERE k.request_id = r.id AND k.maker_id = r.maker_id) = 1 \
      AND (SELECT count(*) FROM decisions d WHERE d.request_id = r.id AND verdict = 'approve') = 1 \
      AND (SELECT count(*) FROM audit a WHERE a.subject_id = r.id AND action = 'request.approved') = 1)",
@@ -240,6 +240,11 @@ const HALF_DONE: &[(&str, &str)] = &[
         "SELECT id FROM keys k WHERE state = 'active' AND \
      (SELECT count(*) FROM secrets s WHERE s.key_id = k.id AND ended_at IS NULL) <> 1",
         "UPDATE secrets SET ended_at = minted_at",
+    ),
+    (
+        "SELECT id FROM operations o WHERE (status = 'completed') <> \
+     ((SELECT count(*) FROM transfers t WHERE t.subject_id = o.id) = 1)",
+        "UPDATE operations SET status = 'pending' WHERE status = 'completed'",
     ),
 ];
 

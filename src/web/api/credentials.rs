@@ -7,14 +7,9 @@ use super::ApiError;
 use crate::domain::catalogue::{Catalogue, Credential};
 use crate::enforce::Entry;
 
-/// How a key of some API can be told from other things in a request.
+/// The headers besides `Authorization` that keys of some API arrive in.
 #[derive(Clone, Debug)]
-pub(in crate::web) struct KeyHeaders {
-    /// The headers besides `Authorization` that keys arrive in.
-    names: Vec<HeaderName>,
-    /// What keys start with, underscore included.
-    prefixes: Vec<String>,
-}
+pub(in crate::web) struct KeyHeaders(Vec<HeaderName>);
 
 impl KeyHeaders {
     /// Those of a catalogue.
@@ -25,12 +20,10 @@ impl KeyHeaders {
         names.retain(|name| name != header::AUTHORIZATION);
         names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();
-        let prefixes = catalogue.list().iter().map(|api| format!("{}_", api.prefix)).collect();
-        Self { names, prefixes }
+        Self(names)
     }
 
-    /// The one key that comes with a request. Two different ones leave open which is meant; a token of
-    /// somebody else's, such as a service's own bearer token beside `X-API-KEY`, is no key.
+    /// The one key that comes with a request. Two different ones leave open which is meant.
     pub(in crate::web) fn find<'r>(
         &self,
         req: &'r HttpRequest,
@@ -41,10 +34,10 @@ impl KeyHeaders {
             let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
         });
-        let others = self.names.iter().flat_map(|name| headers.get_all(name));
+        let others = self.0.iter().flat_map(|name| headers.get_all(name));
         let others = others.filter_map(|value| value.to_str().ok().map(str::trim));
-        let ours = |key: &&str| self.prefixes.iter().any(|prefix| key.starts_with(prefix.as_str()));
-        for key in bearers.chain(others).filter(ours) {
+        // A token with dots in it, such as a service's own JWT beside `X-API-KEY`, is no key of ours.
+        for key in bearers.chain(others).filter(|key| !key.contains('.')) {
             match found {
                 Some(before) if before != key => {
                     return Err(ApiError::invalid("", "Send one API key, not several"));

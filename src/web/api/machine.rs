@@ -13,6 +13,9 @@ use crate::web::connections::InUse;
 use crate::web::context::Context;
 use crate::web::outer::{YEAR, survive};
 
+/// Nothing in an answer to a machine is to be shown by a browser.
+const CSP: &str = "default-src 'none'; frame-ancestors 'none'";
+
 /// An answer on its way.
 type Answer = Pin<Box<dyn Future<Output = HttpResponse>>>;
 
@@ -44,6 +47,7 @@ where
 fn dress(res: &mut HttpResponse, id: Option<HeaderValue>, secure: bool) {
     let headers = res.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CSP));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(id) = id {
         headers.insert(HeaderName::from_static("x-request-id"), id);
