@@ -83,8 +83,7 @@ CREATE TABLE cashouts (
     fulfillment_type TEXT    CHECK (fulfillment_type IN ('cash', 'bank-transfer')),
     transaction_id   TEXT,
     processed_memo   TEXT,
-    CONSTRAINT cashouts_processed_says_how
-        CHECK ((processed_at IS NULL) = (fulfillment_type IS NULL) AND (processed_at IS NULL) = (processed_key_id IS NULL))
+    CONSTRAINT cashouts_processed_says_how CHECK ((processed_at IS NULL) = (fulfillment_type IS NULL) AND (processed_at IS NULL) = (processed_key_id IS NULL))
 );
 CREATE INDEX cashouts_waiting ON cashouts (organisation_id, created_at, id) WHERE processed_at IS NULL;
 

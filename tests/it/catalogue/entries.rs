@@ -270,6 +270,9 @@ fn optimove_transactional_mail_has_its_own_rate_limit() {
     assert!(others.into_iter().all(|other| other.rate_limit.is_none()));
 }
 
+/// Headers that a key is sent in.
+type Way<'a> = Box<dyn Fn(&str) -> Vec<(&'static str, String)> + 'a>;
+
 // Rows 66, 67, 68 and 69
 #[actix_web::test]
 async fn a_key_opens_by_the_headers_of_its_api_and_by_no_other() {
@@ -281,7 +284,6 @@ async fn a_key_opens_by_the_headers_of_its_api_and_by_no_other() {
             vec![("x-request-token", secret.to_owned()), ("x-partner-name", account.to_owned())]
         }
     };
-    type Way<'a> = Box<dyn Fn(&str) -> Vec<(&'static str, String)> + 'a>;
     let ways: [Way<'_>; 7] = [
         Box::new(|secret| vec![bearer(secret)]),
         Box::new(|secret| vec![("authorization", secret.to_owned())]),
