@@ -1,6 +1,6 @@
 //! Moving money: asked for by a key or a member, carried out when a checker approves.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -18,7 +18,7 @@ use crate::domain::request::{Payload, Request, RequestState, Version, WAITS_FOR}
 use crate::error::Error;
 use crate::store::idempotency::{self, Attempt, Known};
 use crate::store::organisations::{self, AccountSnapshot};
-use crate::store::volumes::{self, Volume};
+use crate::store::volumes::{self, Volumes};
 use crate::store::wallets::{self, Cause, Wallet};
 use crate::store::{Conn, Tx, members, operations, requests};
 
@@ -53,7 +53,7 @@ struct Desk {
     accounts: HashMap<OrganisationId, AccountSnapshot>,
     parties: HashMap<Party, Wallet>,
     known: HashMap<Attempt, Known>,
-    volumes: BTreeMap<KeyId, Volume>,
+    volumes: Volumes,
     requests: Vec<Request>,
     operations: Vec<Operation>,
 }
@@ -73,9 +73,7 @@ pub fn make_all(tx: &mut Tx<'_>, wishes: &[Wish]) -> Result<Vec<Answer>, Error> 
     }
     requests::insert_all(tx, &desk.requests)?;
     operations::insert_all(tx, &desk.operations)?;
-    for (key, volume) in &desk.volumes {
-        volumes::set(tx, key, volume)?;
-    }
+    volumes::set_all(tx, &desk.volumes)?;
     let remembered = wishes.iter().zip(&answers).filter_map(|(wish, answer)| {
         let made = answer.as_ref().ok().filter(|made| made.is_new)?;
         Some((wish.attempt.as_ref()?, made.id.to_string()))
@@ -99,14 +97,12 @@ impl Desk {
                 accounts.insert(key.organisation_id.clone(), account);
             }
         }
-        let mut volumes = BTreeMap::new();
-        // In the order of their ids, so that two nodes cannot wait for each other.
-        for key in spender.keys() {
-            if let Some(account) = accounts.get(&key.organisation_id) {
-                let today = today(tx, &account.organisation);
-                volumes.insert(key.id.clone(), volumes::lock(tx, &key.id, today)?);
-            }
-        }
+        let days = spender.keys().filter_map(|key| {
+            let account = accounts.get(&key.organisation_id)?;
+            Some((key.id.clone(), today(tx, &account.organisation)))
+        });
+        let days = days.collect();
+        let volumes = volumes::lock_all(tx, &days)?;
         let (requests, operations) = (Vec::new(), Vec::new());
         Ok(Self { spender, accounts, parties, known, volumes, requests, operations })
     }

@@ -11,7 +11,8 @@ use crate::domain::movement::Fault;
 use crate::domain::organisation::Organisation;
 use crate::error::Error;
 use crate::store::idempotency::{self, Attempt, Known};
-use crate::store::{Tx, keys, organisations, volumes};
+use crate::store::volumes::{self, Volumes};
+use crate::store::{Tx, keys, organisations};
 
 /// Why nothing was spent; and nothing was consumed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,7 +124,7 @@ pub(super) fn take(tx: &mut Tx<'_>, key: &Key, amount: i64) -> Result<Result<(),
     match Spender::fits(key, amount, volume.used) {
         Ok(used) => {
             volume.used = used;
-            volumes::set(tx, &key.id, &volume)?;
+            volumes::set_all(tx, &Volumes::from([(key.id.clone(), volume)]))?;
             Ok(Ok(()))
         }
         Err(denial) => Ok(Err(denial)),

@@ -4,6 +4,7 @@ use chrono::NaiveDateTime;
 use diesel::prelude::*;
 
 use super::pool::insert_rows;
+use super::pool::values::as_bytea;
 use super::schema::{audit, audit_head};
 use super::{Conn, Tx};
 use crate::domain::audit::{Entry, Event, Head, hex, unhex};
@@ -21,7 +22,7 @@ pub fn append(tx: &mut Tx<'_>, events: Vec<Event>) -> Result<(), Error> {
         head = entry.head();
         rows.push(Row::try_from(entry)?);
     }
-    insert_rows!(tx.conn, audit::table, &rows)?;
+    insert_rows!(tx.conn, audit, &rows)?;
     let hash = unhex(&head.hash).unwrap_or_default();
     diesel::update(audit_head::table.find(1))
         .set((audit_head::seq.eq(head.seq), audit_head::hash.eq(hash)))
@@ -56,7 +57,7 @@ fn lock_head(tx: &mut Tx<'_>) -> Result<Head, Error> {
     Ok(Head { seq, hash: hex(&hash) })
 }
 
-#[derive(Queryable, Selectable, Insertable)]
+#[derive(Queryable, Selectable, Insertable, serde::Serialize)]
 #[diesel(table_name = audit)]
 struct Row {
     seq: i64,
@@ -70,7 +71,9 @@ struct Row {
     detail: String,
     ip: Option<String>,
     request_id: Option<String>,
+    #[serde(serialize_with = "as_bytea")]
     previous_hash: Vec<u8>,
+    #[serde(serialize_with = "as_bytea")]
     hash: Vec<u8>,
 }
 

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
 
 use super::Tx;
 use super::pool::insert_rows;
+use super::pool::values::as_bytea;
 use super::schema::idempotency_keys;
 use crate::error::{Error, is_unique_violation};
 
@@ -63,23 +64,31 @@ pub fn insert_all(tx: &mut Tx<'_>, answers: &[(&Attempt, String)]) -> Result<(),
     if answers.is_empty() {
         return Ok(());
     }
-    let now = tx.now.naive_utc();
     let rows: Vec<_> = answers
         .iter()
-        .map(|(attempt, answer)| {
-            (
-                idempotency_keys::owner_id.eq(&attempt.owner_id),
-                idempotency_keys::name.eq(&attempt.name),
-                idempotency_keys::fingerprint.eq(attempt.fingerprint.to_vec()),
-                idempotency_keys::answer.eq(answer),
-                idempotency_keys::created_at.eq(now),
-            )
+        .map(|(attempt, answer)| Row {
+            owner_id: &attempt.owner_id,
+            name: &attempt.name,
+            fingerprint: attempt.fingerprint.to_vec(),
+            answer,
+            created_at: tx.now.naive_utc(),
         })
         .collect();
-    match insert_rows!(tx.conn, idempotency_keys::table, &rows) {
+    match insert_rows!(tx.conn, idempotency_keys, &rows) {
         Err(e) if is_unique_violation(&e) => Err(Error::Stale),
         other => Ok(other.map(drop)?),
     }
+}
+
+#[derive(Insertable, serde::Serialize)]
+#[diesel(table_name = idempotency_keys)]
+struct Row<'a> {
+    owner_id: &'a str,
+    name: &'a str,
+    #[serde(serialize_with = "as_bytea")]
+    fingerprint: Vec<u8>,
+    answer: &'a str,
+    created_at: NaiveDateTime,
 }
 
 /// Forgets answers given before `until`.

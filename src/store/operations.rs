@@ -43,7 +43,7 @@ pub struct Total {
 /// Adds many operations at once.
 pub fn insert_all(tx: &mut Tx<'_>, new: &[Operation]) -> Result<(), Error> {
     let rows: Vec<Row> = new.iter().map(Row::from).collect();
-    insert_rows!(tx.conn, operations::table, &rows)?;
+    insert_rows!(tx.conn, operations, &rows)?;
     Ok(())
 }
 
@@ -265,7 +265,7 @@ fn parse((row, (name, phone, short_code), transfer): Columns) -> Result<Operatio
     })
 }
 
-#[derive(Queryable, Selectable, Insertable)]
+#[derive(Queryable, Selectable, Insertable, serde::Serialize)]
 #[diesel(table_name = operations)]
 struct Row {
     id: RequestId,

@@ -139,7 +139,7 @@ pub fn insert(tx: &mut Tx<'_>, request: &Request) -> Result<(), Error> {
 /// Adds many requests at once.
 pub fn insert_all(tx: &mut Tx<'_>, requests: &[Request]) -> Result<(), Error> {
     let rows = requests.iter().map(Row::try_from).collect::<Result<Vec<_>, _>>()?;
-    insert_rows!(tx.conn, requests::table, &rows)?;
+    insert_rows!(tx.conn, requests, &rows)?;
     Ok(())
 }
 
@@ -214,7 +214,7 @@ pub fn list_decisions(conn: &mut Conn, ids: &[&RequestId]) -> Result<Vec<Decisio
     rows.into_iter().map(DecisionRow::parse).collect()
 }
 
-#[derive(Queryable, Selectable, Insertable)]
+#[derive(Queryable, Selectable, Insertable, serde::Serialize)]
 #[diesel(table_name = requests)]
 struct Row {
     id: RequestId,

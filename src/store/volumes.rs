@@ -1,9 +1,12 @@
 //! What keys have spent on each calendar day, as rows that hold the daily limit exactly on any number
 //! of nodes.
 
+use std::collections::{BTreeMap, HashMap};
+
 use chrono::{Days, NaiveDate};
 use diesel::prelude::*;
 
+use super::pool::values::{ROWS, Value, statement};
 use super::schema::key_volumes;
 use super::{Conn, Tx};
 use crate::domain::id::KeyId;
@@ -18,49 +21,91 @@ pub struct Volume {
     pub used: i64,
 }
 
-/// Takes the lock of a key's day and tells what was used of it. A day that was begun stays until it is
-/// over: a clock that steps back over midnight does not open yesterday's volume once more.
+/// What keys have spent on their days.
+pub type Volumes = BTreeMap<KeyId, Volume>;
+
+/// Takes the locks of the days of these keys, in the order of their ids so that two nodes cannot wait for
+/// each other, and tells what was used of each. A day that was begun stays until it is over: a clock that
+/// steps back over midnight does not open yesterday's volume once more.
+pub fn lock_all(tx: &mut Tx<'_>, keys: &BTreeMap<KeyId, NaiveDate>) -> Result<Volumes, Error> {
+    let begun = newest(tx.conn, keys)?;
+    let days: Vec<(&KeyId, String)> = keys
+        .iter()
+        .map(|(key, today)| (key, begun.get(key).cloned().unwrap_or_else(|| today.to_string())))
+        .collect();
+    let rows: Vec<[Value<'_>; 3]> = days.iter().map(|(key, day)| row(key, day, 0)).collect();
+    let mut volumes = Volumes::new();
+    for rows in rows.chunks(ROWS) {
+        let locked: Vec<Locked> = statement(tx.conn, INSERT, rows, KEEP).load(tx.conn)?;
+        volumes.extend(locked.into_iter().map(|l| (l.key_id, Volume { day: l.day, used: l.used })));
+    }
+    Ok(volumes)
+}
+
+/// The same for one key.
 pub fn lock(tx: &mut Tx<'_>, key: &KeyId, today: NaiveDate) -> Result<Volume, Error> {
-    let day = newest(tx.conn, key, today)?.unwrap_or_else(|| today.to_string());
-    let begun = diesel::sql_query(
-        "INSERT INTO key_volumes (key_id, day, used) VALUES ($1, $2, 0) \
-         ON CONFLICT (key_id, day) DO UPDATE SET used = key_volumes.used",
-    );
-    begun
-        .bind::<diesel::sql_types::Text, _>(key.as_str())
-        .bind::<diesel::sql_types::Text, _>(&day)
-        .execute(tx.conn)?;
-    let used = key_volumes::table.find((key, &day)).select(key_volumes::used).first(tx.conn)?;
-    Ok(Volume { day, used })
+    let volume = lock_all(tx, &BTreeMap::from([(key.clone(), today)]))?.remove(key);
+    volume.ok_or_else(|| Error::internal("a volume was not locked"))
+}
+
+/// Writes what was used of days whose locks are held.
+pub fn set_all(tx: &mut Tx<'_>, volumes: &Volumes) -> Result<(), Error> {
+    let rows: Vec<[Value<'_>; 3]> =
+        volumes.iter().map(|(key, volume)| row(key, &volume.day, volume.used)).collect();
+    for rows in rows.chunks(ROWS) {
+        statement(tx.conn, INSERT, rows, REPLACE).execute(tx.conn)?;
+    }
+    Ok(())
+}
+
+const INSERT: &str = "INSERT INTO key_volumes (key_id, day, used)";
+const KEEP: &str = "ON CONFLICT (key_id, day) DO UPDATE SET used = key_volumes.used \
+                    RETURNING key_id, day, used";
+const REPLACE: &str = "ON CONFLICT (key_id, day) DO UPDATE SET used = excluded.used";
+
+fn row<'a>(key: &'a KeyId, day: &'a str, used: i64) -> [Value<'a>; 3] {
+    [Value::Text(Some(key.as_str())), Value::Text(Some(day)), Value::Number(used)]
+}
+
+#[derive(QueryableByName)]
+struct Locked {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    key_id: KeyId,
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    day: String,
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    used: i64,
 }
 
 /// What a key used of `today`.
 pub fn used(conn: &mut Conn, key: &KeyId, today: NaiveDate) -> Result<i64, Error> {
-    let day = newest(conn, key, today)?.unwrap_or_else(|| today.to_string());
+    let begun = newest(conn, &BTreeMap::from([(key.clone(), today)]))?.remove(key);
+    let day = begun.unwrap_or_else(|| today.to_string());
     let row = key_volumes::table.find((key, &day)).select(key_volumes::used).first(conn);
     Ok(row.optional()?.unwrap_or(0))
 }
 
-/// The newest day on or after `today` that was begun. Two days ahead, because 25 hours before half past
-/// midnight is the day before yesterday; more than that is a clock that was wrong.
-fn newest(conn: &mut Conn, key: &KeyId, today: NaiveDate) -> Result<Option<String>, Error> {
-    let last = today.checked_add_days(Days::new(2)).unwrap_or(today);
-    let day = key_volumes::table
-        .filter(key_volumes::key_id.eq(key))
-        .filter(key_volumes::day.ge(today.to_string()))
-        .filter(key_volumes::day.le(last.to_string()))
-        .order(key_volumes::day.desc())
-        .select(key_volumes::day)
-        .first(conn);
-    Ok(day.optional()?)
-}
-
-/// Writes what was used of a day whose lock is held.
-pub fn set(tx: &mut Tx<'_>, key: &KeyId, volume: &Volume) -> Result<(), Error> {
-    diesel::update(key_volumes::table.find((key, &volume.day)))
-        .set(key_volumes::used.eq(volume.used))
-        .execute(tx.conn)?;
-    Ok(())
+/// The newest day of each key, on or after its today, that was begun. Two days ahead, because 25 hours
+/// before half past midnight is the day before yesterday; more than that is a clock that was wrong.
+fn newest(
+    conn: &mut Conn,
+    keys: &BTreeMap<KeyId, NaiveDate>,
+) -> Result<HashMap<KeyId, String>, Error> {
+    let Some(first) = keys.values().min() else { return Ok(HashMap::new()) };
+    let found: Vec<(KeyId, String)> = key_volumes::table
+        .filter(key_volumes::key_id.eq_any(keys.keys().map(KeyId::as_str)))
+        .filter(key_volumes::day.ge(first.to_string()))
+        .order(key_volumes::day)
+        .select((key_volumes::key_id, key_volumes::day))
+        .load(conn)?;
+    let counts = |(key, day): &(KeyId, String)| {
+        keys.get(key).is_some_and(|today| {
+            let last = today.checked_add_days(Days::new(2)).unwrap_or(*today);
+            (today.to_string()..=last.to_string()).contains(day)
+        })
+    };
+    // Later days replace earlier ones.
+    Ok(found.into_iter().filter(counts).collect())
 }
 
 /// Gives an amount back to the day it was counted on.

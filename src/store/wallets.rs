@@ -143,7 +143,10 @@ pub fn find_parties(conn: &mut Conn, parties: &[&Party]) -> Result<HashMap<Party
     }
     let mut found: Vec<Wallet> = Vec::new();
     if !phones.is_empty() {
-        let compact = replace(wallets::phone, " ", "");
+        // Written out, because an index on an expression serves no expression with parameters.
+        let compact = diesel::dsl::sql::<diesel::sql_types::Nullable<diesel::sql_types::Text>>(
+            "replace(wallets.phone, ' ', '')",
+        );
         found.extend(
             wallets::table.filter(compact.eq_any(phones)).select(WALLET).load::<Wallet>(conn)?,
         );

@@ -59,13 +59,13 @@ pub type Observer = Arc<dyn Fn(Vec<Change>) + Send + Sync>;
 
 /// Adds many rows with one statement where the database gains by it.
 macro_rules! insert_rows {
-    ($conn:expr, $table:expr, $rows:expr) => {
+    ($conn:expr, $table:ident, $rows:expr) => {
         match $conn {
             $crate::store::Conn::Postgres(conn) => {
-                diesel::insert_into($table).values($rows).execute(conn)
+                $crate::store::pool::values::insert_as_json(conn, stringify!($table), $rows)
             }
             $crate::store::Conn::Sqlite(conn) => {
-                diesel::insert_into($table).values($rows).execute(conn)
+                diesel::insert_into($table::table).values($rows).execute(conn)
             }
         }
     };

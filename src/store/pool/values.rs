@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 
 use chrono::NaiveDateTime;
+use diesel::prelude::*;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamp};
 
 use super::{Conn, MultiBackend};
+use crate::domain::audit::hex;
 
 /// Rows in one statement: SQLite takes 32,766 values, PostgreSQL 65,535.
 pub(in crate::store) const ROWS: usize = 1_000;
@@ -48,4 +50,28 @@ pub(in crate::store) fn statement<'a, const N: usize>(
         Value::Number(number) => query.bind::<BigInt, _>(number),
         Value::Time(time) => query.bind::<Nullable<Timestamp>, _>(time),
     })
+}
+
+/// Adds rows that are named like the columns of their table. All of them are one value of one statement:
+/// thousands of values would take PostgreSQL longer to read than to store.
+pub(in crate::store) fn insert_as_json(
+    conn: &mut PgConnection,
+    table: &str,
+    rows: &[impl serde::Serialize],
+) -> QueryResult<usize> {
+    let json = serde_json::to_string(rows)
+        .map_err(|e| diesel::result::Error::SerializationError(Box::new(e)))?;
+    diesel::sql_query(format!(
+        "INSERT INTO {table} SELECT * FROM json_populate_recordset(NULL::{table}, $1::json)"
+    ))
+    .bind::<Text, _>(json)
+    .execute(conn)
+}
+
+/// Bytes as PostgreSQL reads them from a text.
+pub(in crate::store) fn as_bytea<S: serde::Serializer>(
+    bytes: &[u8],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("\\x{}", hex(bytes)))
 }
