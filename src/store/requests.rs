@@ -82,17 +82,15 @@ pub fn count_waiting_for(
     organisation: &OrganisationId,
     checker: &MemberId,
 ) -> Result<i64, Error> {
+    // Looked up request by request: a checker's decisions of years would be a long list.
+    let voted = decisions::table
+        .filter(decisions::request_id.eq(requests::id))
+        .filter(decisions::checker_id.eq(checker));
     let rows = requests::table
         .filter(requests::organisation_id.eq(organisation))
         .filter(requests::state.eq("pending"))
         .filter(requests::maker_id.ne(checker))
-        .filter(
-            requests::id.ne_all(
-                decisions::table
-                    .filter(decisions::checker_id.eq(checker))
-                    .select(decisions::request_id),
-            ),
-        )
+        .filter(diesel::dsl::not(diesel::dsl::exists(voted)))
         .select(one())
         .limit(COUNTED + 1)
         .load::<i32>(conn)?;
