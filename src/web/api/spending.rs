@@ -89,6 +89,8 @@ async fn work(db: Db, mut waiting: mpsc::Receiver<Job>) {
                     let _ = job.answer.send(Ok(answer));
                 }
             }
+            // A database that was too busy for all of them would be so for each, one wait after the other.
+            Err(Error::Busy) => batch.for_each(|job| drop(job.answer.send(Err(Error::Busy)))),
             Err(e) if wishes.len() == 1 && !matches!(e, Error::Stale) => {
                 batch.for_each(|job| drop(job.answer.send(Err(Error::Busy))));
                 tracing::error!(cause = %e, "an operation could not be written");
