@@ -76,9 +76,7 @@ pub struct Report {
 /// Notes that the cash was handed over, and gives its amount: it counts in the limits of the key.
 pub fn process(tx: &mut Tx<'_>, report: &Report) -> Result<Result<i64, NotSpent>, Error> {
     let spender = Spender::open(tx, std::iter::once(&report.key_id))?;
-    let attempts: Vec<_> = report.attempt.iter().collect();
-    let known = idempotency::find_all(tx, &attempts)?;
-    match report.attempt.as_ref().and_then(|attempt| known.get(attempt)) {
+    match idempotency::find(tx, report.attempt.as_ref())? {
         // It was counted the first time.
         Some(Known::Answered(_)) => return Ok(Ok(0)),
         Some(Known::Reused) => return Ok(Err(NotSpent::Reused)),

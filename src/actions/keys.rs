@@ -134,12 +134,8 @@ pub fn revoke(
     if reason.is_empty() {
         return Err(Refusal::Invalid("Say why you revoke it.".to_owned()).into());
     }
-    let key = key.revoke(Some(me.id().clone()), reason.to_owned(), tx.now)?;
-    keys::update(tx, &key)?;
-    secrets::end_all(tx, id)?;
-    tx.audit(event(me, "key.revoked", &key, json!({ "reason": reason })));
-    letters::key_revoked(tx, &key, &me.member.name, reason)?;
-    keys::announce(tx, key)
+    let who = Who::Member(Box::new(me.clone()));
+    end(tx, key, who, (&me.member.name, reason))
 }
 
 /// Ends a key for good because its bearer says so.
@@ -150,18 +146,27 @@ pub fn revoke_self(
     origin: &Origin,
 ) -> Result<(), Error> {
     let key = keys::lock(tx, organisation, id)?;
-    let reason = "Revoked by its bearer through the API.";
-    let key = key.revoke(None, reason.to_owned(), tx.now)?;
+    let who = Who::Key(id.clone(), key.grant.label.clone(), origin.clone());
+    end(tx, key, who, ("Its bearer", "Revoked by its bearer through the API."))
+}
+
+/// Ends a key and its secrets, and tells of it under this name and with this reason.
+fn end(tx: &mut Tx<'_>, key: Key, who: Who, (name, reason): (&str, &str)) -> Result<(), Error> {
+    let by = match &who {
+        Who::Member(actor) => Some(actor.id().clone()),
+        Who::Key(..) | Who::Command | Who::Worker | Who::Visitor(_) => None,
+    };
+    let key = key.revoke(by, reason.to_owned(), tx.now)?;
     keys::update(tx, &key)?;
-    secrets::end_all(tx, id)?;
+    secrets::end_all(tx, &key.id)?;
     tx.audit(Event {
-        organisation_id: Some(organisation.clone()),
-        who: Who::Key(id.clone(), key.grant.label.clone(), origin.clone()),
+        organisation_id: Some(key.organisation_id.clone()),
+        who,
         action: "key.revoked",
-        subject_id: Some(id.to_string()),
+        subject_id: Some(key.id.to_string()),
         detail: json!({ "reason": reason }),
     });
-    letters::key_revoked(tx, &key, "Its bearer", reason)?;
+    letters::key_revoked(tx, &key, name, reason)?;
     keys::announce(tx, key)
 }
 

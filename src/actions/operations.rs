@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::letters;
-use super::spending::{NotSpent, Spender, today};
+use super::spending::{NotSpent, Spender};
 use crate::domain::audit::{Event, Who};
 use crate::domain::denial::Denial;
 use crate::domain::id::{KeyId, OrganisationId, RequestId};
@@ -99,7 +99,7 @@ impl Desk {
         }
         let days = spender.keys().filter_map(|key| {
             let account = accounts.get(&key.organisation_id)?;
-            Some((key.id.clone(), today(tx, &account.organisation)))
+            Some((key.id.clone(), account.organisation.day(tx.now)))
         });
         let days = days.collect();
         let volumes = volumes::lock_all(tx, &days)?;

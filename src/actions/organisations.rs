@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::domain::audit::{Event, Who};
 use crate::domain::id::OrganisationId;
 use crate::domain::money::Currency;
+use crate::domain::movement::parse_short_code;
 use crate::domain::organisation::Organisation;
 use crate::domain::refusal::Refusal;
 use crate::domain::text::parse_line;
@@ -30,17 +31,13 @@ pub struct NewOrganisation {
 pub fn create(tx: &mut Tx<'_>, new: &NewOrganisation) -> Result<OrganisationId, Error> {
     let invalid = |message: String| Error::from(Refusal::Invalid(message));
     let currency: Currency = new.currency.parse().map_err(invalid)?;
-    let digits = (1..=12).contains(&new.short_code.len())
-        && new.short_code.bytes().all(|b| b.is_ascii_digit());
-    if !digits {
-        return Err(invalid(format!("{} is no short code: use 1 to 12 digits.", new.short_code)));
-    }
+    let short_code = parse_short_code(&new.short_code).map_err(invalid)?;
     let zone = new.time_zone.parse::<chrono_tz::Tz>();
     let organisation = Organisation {
         id: new.id.clone().unwrap_or_else(|| OrganisationId::new(tx.new_id())),
         name: parse_line(&new.name).map_err(|e| invalid(format!("Name: {e}")))?,
         currency,
-        short_code: new.short_code.clone(),
+        short_code,
         time_zone: zone.map_err(|_| {
             invalid(format!("{} is not a time zone such as UTC or Africa/Lagos.", new.time_zone))
         })?,

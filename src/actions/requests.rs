@@ -48,7 +48,7 @@ pub fn submit_operation(
     justification: String,
     attempt: &Attempt,
 ) -> Result<RequestId, Error> {
-    match idempotency::find_all(tx, &[attempt])?.remove(attempt) {
+    match idempotency::find(tx, Some(attempt))? {
         Some(Known::Answered(id)) => return id.parse().map_err(Error::internal),
         Some(Known::Reused) => return Err(Error::Stale),
         None => (),

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::domain::denial::Denial;
 use crate::domain::id::KeyId;
 use crate::domain::key::{Key, KeyStatus};
 use crate::domain::movement::Fault;
-use crate::domain::organisation::Organisation;
 use crate::error::Error;
 use crate::store::idempotency::{self, Attempt, Known};
 use crate::store::volumes::{self, Volumes};
@@ -83,11 +82,6 @@ impl Spender {
     }
 }
 
-/// The calendar day of an organisation.
-pub(super) fn today(tx: &Tx<'_>, organisation: &Organisation) -> NaiveDate {
-    organisation.day(tx.now)
-}
-
 /// Spends an amount of a key's daily volume on something that happens elsewhere, once for each attempt;
 /// gives what was spent now.
 pub fn spend(
@@ -97,8 +91,7 @@ pub fn spend(
     attempt: Option<&Attempt>,
 ) -> Result<Result<i64, NotSpent>, Error> {
     let spender = Spender::open(tx, std::iter::once(key))?;
-    let known = idempotency::find_all(tx, &attempt.into_iter().collect::<Vec<_>>())?;
-    match attempt.and_then(|attempt| known.get(attempt)) {
+    match idempotency::find(tx, attempt)? {
         Some(Known::Answered(_)) => return Ok(Ok(0)),
         Some(Known::Reused) => return Ok(Err(NotSpent::Reused)),
         None => (),
@@ -120,7 +113,7 @@ pub fn spend(
 /// Counts an amount in the day of a key whose lock is held, if its limits allow it.
 pub(super) fn take(tx: &mut Tx<'_>, key: &Key, amount: i64) -> Result<Result<(), Denial>, Error> {
     let organisation = organisations::get(tx.conn, &key.organisation_id)?;
-    let mut volume = volumes::lock(tx, &key.id, today(tx, &organisation))?;
+    let mut volume = volumes::lock(tx, &key.id, organisation.day(tx.now))?;
     match Spender::fits(key, amount, volume.used) {
         Ok(used) => {
             volume.used = used;

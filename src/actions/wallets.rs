@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::domain::audit::{Event, Who};
 use crate::domain::id::{OrganisationId, WalletId};
 use crate::domain::money::{Currency, Money};
-use crate::domain::movement::{Party, Phone};
+use crate::domain::movement::{Party, Phone, parse_short_code};
 use crate::domain::refusal::Refusal;
 use crate::domain::text::parse_line;
 use crate::error::Error;
@@ -36,13 +36,8 @@ pub fn open_for_merchant(
     name: &str,
     currency: Currency,
 ) -> Result<WalletId, Error> {
-    let digits =
-        (1..=12).contains(&short_code.len()) && short_code.bytes().all(|b| b.is_ascii_digit());
-    if !digits {
-        let sentence = format!("{short_code} is no short code: use 1 to 12 digits.");
-        return Err(Refusal::Invalid(sentence).into());
-    }
-    open(tx, Holder::Merchant { short_code: short_code.to_owned() }, name, currency)
+    let short_code = parse_short_code(short_code).map_err(Refusal::Invalid)?;
+    open(tx, Holder::Merchant { short_code }, name, currency)
 }
 
 fn open(

@@ -265,9 +265,18 @@ fn absent(fields: &[(&'static str, &Option<String>)], kind: &str) -> Result<(), 
     }
 }
 
-/// True for 1 to 12 digits.
+/// True for 1 to 12 digits: what a merchant or an organisation is known by.
 pub(super) fn is_short_code(text: &str) -> bool {
     (1..=12).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// A short code as it is given at the command line.
+pub fn parse_short_code(text: &str) -> Result<String, String> {
+    if is_short_code(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text} is no short code: use 1 to 12 digits."))
+    }
 }
 
 #[cfg(test)]

@@ -30,11 +30,11 @@ pub fn get(
     organisation: &OrganisationId,
     id: &CashoutId,
 ) -> Result<Cashout, Error> {
-    let row: Row = cashouts::table
+    let row: (Row, Option<String>) = cashouts::table
         .inner_join(wallets::table)
         .filter(cashouts::id.eq(id))
         .filter(cashouts::organisation_id.eq(organisation))
-        .select(COLUMNS)
+        .select((Row::as_select(), wallets::phone))
         .first(conn)?;
     Ok(parse(row))
 }
@@ -52,7 +52,7 @@ pub fn list_waiting(
         .filter(cashouts::processed_at.is_null())
         .order((cashouts::created_at, cashouts::id))
         .limit(limit)
-        .select(COLUMNS)
+        .select((Row::as_select(), wallets::phone))
         .into_boxed::<super::pool::MultiBackend>();
     if let Some((at, id)) = after {
         let at = at.naive_utc();
@@ -62,7 +62,7 @@ pub fn list_waiting(
                 .or(cashouts::created_at.eq(at).and(cashouts::id.gt(id.clone()))),
         );
     }
-    let rows: Vec<Row> = query.load(conn)?;
+    let rows: Vec<(Row, Option<String>)> = query.load(conn)?;
     Ok(rows.into_iter().map(parse).collect())
 }
 
@@ -86,42 +86,25 @@ pub fn process(
     Ok(changed == 1)
 }
 
-type Row = (
-    CashoutId,
-    OrganisationId,
-    Option<String>,
-    i64,
-    Option<String>,
-    NaiveDateTime,
-    Option<NaiveDateTime>,
-);
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = cashouts)]
+struct Row {
+    id: CashoutId,
+    organisation_id: OrganisationId,
+    amount: i64,
+    memo: Option<String>,
+    created_at: NaiveDateTime,
+    processed_at: Option<NaiveDateTime>,
+}
 
-const COLUMNS: (
-    cashouts::id,
-    cashouts::organisation_id,
-    wallets::phone,
-    cashouts::amount,
-    cashouts::memo,
-    cashouts::created_at,
-    cashouts::processed_at,
-) = (
-    cashouts::id,
-    cashouts::organisation_id,
-    wallets::phone,
-    cashouts::amount,
-    cashouts::memo,
-    cashouts::created_at,
-    cashouts::processed_at,
-);
-
-fn parse((id, organisation_id, phone, amount, memo, created_at, processed_at): Row) -> Cashout {
+fn parse((row, phone): (Row, Option<String>)) -> Cashout {
     Cashout {
-        id,
-        organisation_id,
+        id: row.id,
+        organisation_id: row.organisation_id,
         from: phone.unwrap_or_default(),
-        amount,
-        memo,
-        created_at: created_at.and_utc(),
-        processed_at: processed_at.map(|at| at.and_utc()),
+        amount: row.amount,
+        memo: row.memo,
+        created_at: row.created_at.and_utc(),
+        processed_at: row.processed_at.map(|at| at.and_utc()),
     }
 }

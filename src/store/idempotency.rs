@@ -58,6 +58,12 @@ pub fn find_all(tx: &mut Tx<'_>, attempts: &[&Attempt]) -> Result<HashMap<Attemp
     Ok(attempts.iter().filter_map(known).collect())
 }
 
+/// What is known of one attempt, if there is one and it is not new.
+pub fn find(tx: &mut Tx<'_>, attempt: Option<&Attempt>) -> Result<Option<Known>, Error> {
+    let Some(attempt) = attempt else { return Ok(None) };
+    Ok(find_all(tx, &[attempt])?.remove(attempt))
+}
+
 /// Remembers answers. [`Error::Stale`] if another transaction answered one of them first: tried again,
 /// it finds that answer.
 pub fn insert_all(tx: &mut Tx<'_>, answers: &[(&Attempt, String)]) -> Result<(), Error> {

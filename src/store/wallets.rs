@@ -33,7 +33,7 @@ pub enum Cause<'a> {
 }
 
 /// A wallet as others may see it.
-#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 pub struct Wallet {
     /// Its id.
     pub id: WalletId,
@@ -48,24 +48,6 @@ pub struct Wallet {
     /// Minor units.
     pub balance: i64,
 }
-
-type WalletColumns = (
-    wallets::id,
-    wallets::name,
-    wallets::short_code,
-    wallets::phone,
-    wallets::currency,
-    wallets::balance,
-);
-
-const WALLET: WalletColumns = (
-    wallets::id,
-    wallets::name,
-    wallets::short_code,
-    wallets::phone,
-    wallets::currency,
-    wallets::balance,
-);
 
 diesel::define_sql_function! {
     /// The same function in both databases.
@@ -109,7 +91,7 @@ pub fn insert(
 /// The wallet of an organisation.
 pub fn of_organisation(conn: &mut Conn, id: &OrganisationId) -> Result<Wallet, Error> {
     let wallet = wallets::table.filter(wallets::organisation_id.eq(id));
-    Ok(wallet.select(WALLET).first(conn)?)
+    Ok(wallet.select(Wallet::as_select()).first(conn)?)
 }
 
 /// What an organisation's wallet holds.
@@ -120,7 +102,7 @@ pub fn balance(conn: &mut Conn, organisation: &OrganisationId) -> Result<Money, 
 
 /// The wallet with this id.
 pub fn get(conn: &mut Conn, id: &WalletId) -> Result<Wallet, Error> {
-    Ok(wallets::table.find(id).select(WALLET).first(conn)?)
+    Ok(wallets::table.find(id).select(Wallet::as_select()).first(conn)?)
 }
 
 /// What these wallets hold, in minor units.
@@ -148,12 +130,15 @@ pub fn find_parties(conn: &mut Conn, parties: &[&Party]) -> Result<HashMap<Party
             "replace(wallets.phone, ' ', '')",
         );
         found.extend(
-            wallets::table.filter(compact.eq_any(phones)).select(WALLET).load::<Wallet>(conn)?,
+            wallets::table
+                .filter(compact.eq_any(phones))
+                .select(Wallet::as_select())
+                .load::<Wallet>(conn)?,
         );
     }
     if !codes.is_empty() {
         let merchants = wallets::table.filter(wallets::short_code.eq_any(codes));
-        found.extend(merchants.select(WALLET).load::<Wallet>(conn)?);
+        found.extend(merchants.select(Wallet::as_select()).load::<Wallet>(conn)?);
     }
     Ok(found.into_iter().filter_map(|wallet| Some((party_of(&wallet)?, wallet))).collect())
 }
