@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use actix_web::{App, HttpServer};
+use actix_web::HttpServer;
 use anyhow::Context as _;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
@@ -58,7 +58,7 @@ pub(super) async fn serve_on(
     let working = actix_web::rt::spawn(worker.run(stopped));
     let connections = Connections::default();
     let watching = actix_web::rt::spawn(connections.clone().watch());
-    let server = HttpServer::new(move || App::new().configure(web::routes(state.clone())))
+    let server = HttpServer::new(move || web::server(state.clone()))
         .client_request_timeout(FIRST_HEAD)
         .keep_alive(KEEP_ALIVE)
         .on_connect(move |io, data| connections.greet(io, data))

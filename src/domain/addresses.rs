@@ -11,7 +11,7 @@ pub const LIST_MAX: usize = 100;
 /// Addresses and networks, canonical and sorted; an empty list means any address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct AllowedIps(Vec<IpNet>);
+pub struct AllowedIps(Box<[IpNet]>);
 
 impl AllowedIps {
     /// Reads IPv4 and IPv6 addresses and CIDRs separated by commas, spaces or line breaks.
@@ -28,7 +28,7 @@ impl AllowedIps {
                 "List at most {LIST_MAX} addresses; use networks such as 10.0.0.0/24."
             ));
         }
-        Ok(Self(nets))
+        Ok(Self(nets.into()))
     }
 
     /// True if every address is allowed.

@@ -1,9 +1,11 @@
 //! Every key that can open something, in memory, by the hash of its secret. Authoritative on this node.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -121,6 +123,37 @@ impl Secret {
     }
 }
 
+/// The first half of a secret's hash: enough to find the one key that it may open, whose whole hash is
+/// then compared.
+type HalfHash = [u8; 16];
+
+fn half(hash: &SecretHash) -> HalfHash {
+    hash.0.first_chunk().copied().unwrap_or_default()
+}
+
+/// A key in the set of all, by its id.
+struct Known(Arc<Held>);
+
+impl Borrow<Uuid> for Known {
+    fn borrow(&self) -> &Uuid {
+        &self.0.rule.key_id
+    }
+}
+
+impl Hash for Known {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.rule.key_id.hash(state);
+    }
+}
+
+impl PartialEq for Known {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.rule.key_id == other.0.rule.key_id
+    }
+}
+
+impl Eq for Known {}
+
 /// A hash of a secret is as good as random already: eight bytes of it are enough to spread.
 #[derive(Default)]
 struct Spread(u64);
@@ -141,9 +174,9 @@ impl Hasher for Spread {
 
 /// The key index of this node.
 pub struct KeyIndex {
-    by_hash: papaya::HashMap<SecretHash, Arc<Held>, BuildHasherDefault<Spread>>,
+    by_hash: papaya::HashMap<HalfHash, Arc<Held>, BuildHasherDefault<Spread>>,
     /// Every key this node has heard of. Whoever changes the index holds it.
-    known: Mutex<HashMap<Uuid, Arc<Held>>>,
+    known: Mutex<HashSet<Known>>,
     accounts: Accounts,
     catalogue: Catalogue,
     /// Keys that were used since the last flush.
@@ -154,6 +187,11 @@ pub struct KeyIndex {
     failures: AtomicU32,
 }
 
+/// Keys whose usage is written down at once, at least; all of them in so many parts at most.
+const PART: usize = 64;
+const PARTS: usize = 10;
+/// The pause between two parts: a tenth of a second for all of them together.
+const BREATH: Duration = Duration::from_millis(10);
 /// After so many failures the database counts as down.
 const DOWN_AFTER: u32 = 2;
 
@@ -197,7 +235,7 @@ impl KeyIndex {
 
     /// The entry for a secret.
     pub fn find(&self, hash: &SecretHash) -> Option<Entry> {
-        let held = Arc::clone(self.by_hash.pin().get(hash)?);
+        let held = Arc::clone(self.by_hash.pin().get(&half(hash))?);
         let place = held.secrets.as_slice().iter().position(|secret| secret.hash == *hash)?;
         Some(Entry { held, place })
     }
@@ -245,7 +283,7 @@ impl KeyIndex {
             return;
         };
         let mut known = lock(&self.known);
-        let before = known.get(&rule.key_id);
+        let before = known.get(&rule.key_id).map(|known| &known.0);
         if before.is_some_and(|held| held.rule.version >= rule.version) {
             return;
         }
@@ -259,13 +297,13 @@ impl KeyIndex {
         let now = held.secrets.as_slice();
         for old in before.iter().flat_map(|held| held.secrets.as_slice()) {
             if now.iter().all(|secret| secret.hash != old.hash) {
-                by_hash.remove(&old.hash);
+                by_hash.remove(&half(&old.hash));
             }
         }
         for secret in now {
-            by_hash.insert(secret.hash, Arc::clone(&held));
+            by_hash.insert(half(&secret.hash), Arc::clone(&held));
         }
-        known.insert(held.rule.key_id, held);
+        known.replace(Known(held));
     }
 
     /// Counts what became of a call.
@@ -276,9 +314,31 @@ impl KeyIndex {
         }
     }
 
-    /// Takes what was counted since the last time to the database.
+    /// Takes what was counted since the last time to the database; of many keys a part at a time, so
+    /// that whatever else has to be done need not wait for all of them.
     pub async fn flush_usage(&self, db: &Db) -> Result<usize, Error> {
         let used = std::mem::take(&mut *lock(&self.used));
+        let size = used.len().div_ceil(PARTS).max(PART);
+        let (mut used, mut flushed) = (used.into_iter(), 0);
+        let mut breaths = tokio::time::interval(BREATH);
+        loop {
+            let part: Vec<_> = used.by_ref().take(size).collect();
+            if part.is_empty() {
+                return Ok(flushed);
+            }
+            breaths.tick().await;
+            match self.flush(db, part).await {
+                Ok(n) => flushed += n,
+                Err(e) => {
+                    lock(&self.used).extend(used);
+                    return Err(e);
+                }
+            }
+            breaths.reset();
+        }
+    }
+
+    async fn flush(&self, db: &Db, used: Vec<(Uuid, Arc<Meter>)>) -> Result<usize, Error> {
         let (meters, batch): (Vec<_>, Vec<(KeyId, Taken)>) = used
             .into_iter()
             .filter_map(|(id, meter)| Some((KeyId::new(id), meter.take_usage()?, id, meter)))

@@ -35,7 +35,7 @@ pub struct Rule {
     /// Minor units; the largest number for no limit.
     max_transaction: i64,
     max_daily: i64,
-    allowed_ips: Option<Box<AllowedIps>>,
+    allowed_ips: Option<AllowedIps>,
     restrictions: Option<Box<Restrictions>>,
     /// The place of the access type among those of the API.
     access_type: Option<u8>,
@@ -77,7 +77,7 @@ impl Rule {
             expires_at: key.expires_at.map_or(NONE, |at| at.timestamp_micros()),
             max_transaction: grant.max_transaction.unwrap_or(NONE),
             max_daily: grant.max_daily.unwrap_or(NONE),
-            allowed_ips: (!ips.is_any()).then(|| Box::new(ips.clone())),
+            allowed_ips: (!ips.is_any()).then(|| ips.clone()),
             restrictions: (!restrictions.is_empty()).then(|| Box::new(restrictions.clone())),
             access_type,
             stage: match key.state {
@@ -151,7 +151,7 @@ impl Rule {
 
     /// Where it may be used from; nothing for anywhere.
     pub fn allowed_ips(&self) -> Option<&AllowedIps> {
-        self.allowed_ips.as_deref()
+        self.allowed_ips.as_ref()
     }
 
     /// What it is narrowed down to; nothing for everything.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use actix_web::HttpRequest;
+use actix_web::dev::RequestHead;
 use ipnet::IpNet;
 
 use crate::domain::member::Origin;
@@ -10,12 +11,12 @@ use crate::domain::member::Origin;
 /// The client's address: the peer, unless the peer is a trusted proxy; then `X-Forwarded-For` is
 /// walked from the right, trusted hops skipped. Nothing if what stands there is no address, or if a
 /// trusted proxy names nobody.
-pub(super) fn ip(req: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
-    let peer = req.peer_addr()?.ip().to_canonical();
+pub(super) fn ip(req: &RequestHead, trusted: &[IpNet]) -> Option<IpAddr> {
+    let peer = req.peer_addr?.ip().to_canonical();
     if trusted.is_empty() {
         return Some(peer);
     }
-    let lines = req.headers().get_all("x-forwarded-for").map(|line| line.to_str().unwrap_or("?"));
+    let lines = req.headers.get_all("x-forwarded-for").map(|line| line.to_str().unwrap_or("?"));
     resolve(peer, &lines.collect::<Vec<_>>(), trusted)
 }
 
@@ -37,8 +38,8 @@ pub fn resolve(peer: IpAddr, forwarded: &[&str], trusted: &[IpNet]) -> Option<Ip
 
 /// The address and id of a request, for the audit log.
 pub(super) fn origin(req: &HttpRequest, trusted: &[IpNet]) -> Origin {
-    let request_id = super::context::Context::current().request_id;
-    Origin { ip: ip(req, trusted), request_id: Some(request_id) }
+    let request_id = super::context::request_id().as_str().to_owned();
+    Origin { ip: ip(req.head(), trusted), request_id: Some(request_id) }
 }
 
 #[cfg(test)]

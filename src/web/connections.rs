@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use actix_web::HttpRequest;
 use actix_web::dev::Extensions;
 
 use crate::enforce::window::monotonic_ms;
@@ -22,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub struct Connections(Arc<Mutex<Vec<Weak<Connection>>>>);
 
 /// One connection: a handle of our own to cut it by, and when it was last of use.
-struct Connection {
+pub(super) struct Connection {
     socket: TcpStream,
     calls: AtomicU32,
     last_used_ms: AtomicU64,
@@ -63,8 +62,8 @@ impl Connections {
 
 impl InUse {
     /// Notes that a call began; it ends when what is returned is dropped.
-    pub(super) fn begin(req: &HttpRequest) -> Self {
-        let connection = req.conn_data::<Arc<Connection>>().cloned();
+    pub(super) fn begin(connection: Option<&Arc<Connection>>) -> Self {
+        let connection = connection.cloned();
         if let Some(connection) = &connection {
             connection.calls.fetch_add(1, Ordering::AcqRel);
         }

@@ -3,6 +3,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use actix_web::http::header::HeaderValue;
+
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header;
 
@@ -14,7 +16,7 @@ tokio::task_local! {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Context {
     /// As in `X-Request-Id`.
-    pub(super) request_id: String,
+    pub(super) request_id: RequestId,
     /// `light` or `dark` if the person chose one, else empty.
     pub(super) theme: &'static str,
     /// The page of ours that the request came from, as a path; empty if it came from elsewhere.
@@ -31,12 +33,17 @@ impl Context {
             Some("dark") => "dark",
             _ => "",
         };
-        Self { request_id: new_request_id(), theme, came_from: came_from(req), secure }
+        Self { request_id: RequestId::next(), theme, came_from: came_from(req), secure }
     }
 
     /// The context of a call by a machine, which has no look.
     pub(super) fn of_machine(secure: bool) -> Self {
-        Self { request_id: new_request_id(), secure, ..Self::default() }
+        Self { request_id: RequestId::next(), secure, ..Self::default() }
+    }
+
+    /// Runs what need not wait inside this context.
+    pub(super) fn scope_now<T>(self, work: impl FnOnce() -> T) -> T {
+        CURRENT.sync_scope(self, work)
     }
 
     /// Runs a future inside this context.
@@ -51,16 +58,46 @@ impl Context {
 }
 
 /// The id of the request being answered; empty outside of one.
-pub(super) fn request_id() -> String {
-    CURRENT.try_with(|context| context.request_id.clone()).unwrap_or_default()
+pub(super) fn request_id() -> RequestId {
+    CURRENT.try_with(|context| context.request_id).unwrap_or_default()
 }
 
 /// An id that no other request of any node has: no secret, so no fresh randomness is spent on it.
-fn new_request_id() -> String {
-    static NODE: OnceLock<u64> = OnceLock::new();
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    let node = NODE.get_or_init(|| uuid::Uuid::new_v4().as_u64_pair().0);
-    format!("{node:016x}{:016x}", NEXT.fetch_add(1, Ordering::Relaxed))
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct RequestId(Option<[u8; 32]>);
+
+impl RequestId {
+    fn next() -> Self {
+        static NODE: OnceLock<[u8; 16]> = OnceLock::new();
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let node = NODE.get_or_init(|| hexadecimal(uuid::Uuid::new_v4().as_u64_pair().0));
+        let mut id = [0; 32];
+        let (first, second) = id.split_at_mut(16);
+        first.copy_from_slice(node);
+        second.copy_from_slice(&hexadecimal(NEXT.fetch_add(1, Ordering::Relaxed)));
+        Self(Some(id))
+    }
+
+    /// 32 hexadecimal digits, or nothing outside of a request.
+    pub(super) fn as_str(&self) -> &str {
+        let digits = self.0.as_ref().map(|id| std::str::from_utf8(id).unwrap_or_default());
+        digits.unwrap_or_default()
+    }
+
+    /// The same for a header.
+    pub(super) fn to_header(self) -> Option<HeaderValue> {
+        HeaderValue::from_bytes(self.as_str().as_bytes()).ok()
+    }
+}
+
+fn hexadecimal(mut number: u64) -> [u8; 16] {
+    let mut digits = [b'0'; 16];
+    for digit in digits.iter_mut().rev() {
+        let place = usize::try_from(number & 15).unwrap_or_default();
+        *digit = *b"0123456789abcdef".get(place).unwrap_or(&b'0');
+        number >>= 4;
+    }
+    digits
 }
 
 /// The path of the `Referer`, if it names the host that was asked.

@@ -78,7 +78,7 @@ impl ResponseError for PageError {
             status: self.status_code().as_u16(),
             title: self.title(),
             message: &self.to_string(),
-            request_id: &context.request_id,
+            request_id: context.request_id.as_str(),
             theme: context.theme,
             back: &context.came_from,
         };
@@ -142,7 +142,8 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
 
 /// Logs a fault of ours with its whole chain; the person only gets the request id.
 pub(super) fn log(e: &Error) {
-    let request_id = Context::current().request_id;
+    let id = Context::current().request_id;
+    let request_id = id.as_str();
     match e {
         Error::Internal(cause) => {
             tracing::error!(request_id, cause = format!("{cause:#}"), "internal error");

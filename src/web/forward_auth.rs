@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
 use chrono::SecondsFormat;
 
 use super::State;
-use super::api::{self, ApiError, Gate, Needs, find_key, machine, refused};
+use super::api::{self, ApiError, Gate, Needs, find_key, machine::machine, refused};
 use crate::domain::catalogue::is_canonical;
 use crate::enforce::{Entry, Rule};
 use asked::{Asked, Proxy};
@@ -67,7 +67,7 @@ async fn decide(proxy: Proxy, req: &HttpRequest, state: &State) -> Result<Entry,
     }
     let asked = Asked::read(proxy, req).map_err(|fault| ApiError::invalid("", fault))?;
     let wanted = wanted(proxy, req)?;
-    let entry = find_key(req, state).map_err(|why| refused(req, state, why))?;
+    let entry = find_key(req.head(), state).map_err(|why| refused(req.head(), state, why))?;
     let api = &entry.rule().api;
     let route = api.find_route(&asked.method, &asked.target);
     let permission = match (&wanted.permission, &route) {
@@ -84,7 +84,7 @@ async fn decide(proxy: Proxy, req: &HttpRequest, state: &State) -> Result<Entry,
         organisation: None,
         restrictions: route.as_ref().map(|route| &route.restrictions),
     };
-    Gate::with(req, state, entry.clone(), needs)?.take().await?.allow(0);
+    Gate::with(req.head(), state, entry.clone(), needs)?.take().await?.allow(0);
     Ok(entry)
 }
 

@@ -10,6 +10,7 @@ mod docs;
 mod error;
 mod form;
 mod forward_auth;
+mod front;
 mod health;
 mod home;
 mod invitations;
@@ -28,7 +29,12 @@ mod view;
 
 use std::sync::Arc;
 
+use actix_http::Request;
+use actix_service::IntoServiceFactory as _;
+use actix_web::App;
+use actix_web::body::BoxBody;
 use actix_web::cookie::Key as CookieKey;
+use actix_web::dev::{AppConfig, Response, ServiceFactory};
 use actix_web::middleware::from_fn;
 use actix_web::web::{
     Data, PayloadConfig, QueryConfig, ServiceConfig, get, post, resource, scope, to,
@@ -40,6 +46,7 @@ use crate::enforce::KeyIndex;
 use crate::enforce::strangers::Strangers;
 use crate::error::Error;
 use crate::store::{Db, server_secrets};
+use front::Front;
 use passwords::Passwords;
 
 /// The largest form; actix's default of 256 KiB is more than any of ours needs.
@@ -91,6 +98,20 @@ impl State {
         let (settings, till) = (Arc::new(settings), api::Till::start(db.clone()));
         Ok(Self { db, index, passwords, settings, till, strangers: Arc::default() })
     }
+}
+
+/// The whole server, as a listener or a test calls it.
+pub fn server(
+    state: State,
+) -> impl ServiceFactory<
+    Request,
+    Config = AppConfig,
+    Response = Response<BoxBody>,
+    Error = actix_web::Error,
+    InitError = (),
+> {
+    let app = App::new().configure(routes(state.clone()));
+    Front::new(app.into_factory(), state)
 }
 
 /// Everything this server answers, with what goes round it: outermost first.

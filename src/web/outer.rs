@@ -15,7 +15,7 @@ use actix_web::{Error as ActixError, HttpResponse, ResponseError as _};
 
 use super::State;
 use super::connections::InUse;
-use super::context::Context;
+use super::context::{Context, RequestId};
 use super::error::{PageError, forbidden_origin};
 use crate::error::Error;
 
@@ -50,13 +50,13 @@ pub(super) async fn wrap(
 ) -> Result<ServiceResponse<impl MessageBody>, ActixError> {
     let secure = req.app_data::<Data<State>>().is_some_and(|state| state.settings.secure);
     let context = Context::new(&req, secure);
-    let _in_use = InUse::begin(req.request());
+    let _in_use = InUse::begin(req.request().conn_data());
     if req.method() == Method::HEAD {
         // Answered like GET; the connection leaves the body out by itself.
         req.head_mut().method = Method::GET;
     }
     let (method, started) = (req.method().clone(), std::time::Instant::now());
-    let id = context.request_id.clone();
+    let id = context.request_id;
     let result = context
         .scope(async {
             // Answered here, where the request still has its id.
@@ -68,15 +68,15 @@ pub(super) async fn wrap(
         Ok(mut res) => {
             let route = res.request().match_pattern().unwrap_or_else(|| "none".to_owned());
             tracing::info!(
-                request_id = id, %method, route, status = res.status().as_u16(),
+                request_id = id.as_str(), %method, route, status = res.status().as_u16(),
                 ms = started.elapsed().as_millis(), "answered"
             );
-            dress(res.headers_mut(), &id, secure);
+            dress(res.headers_mut(), id, secure);
             Ok(res)
         }
         Err(mut res) => {
-            tracing::info!(request_id = id, %method, status = res.status().as_u16(), "answered with an error");
-            dress(res.headers_mut(), &id, secure);
+            tracing::info!(request_id = id.as_str(), %method, status = res.status().as_u16(), "answered with an error");
+            dress(res.headers_mut(), id, secure);
             Err(InternalError::from_response("answered", res).into())
         }
     }
@@ -142,11 +142,11 @@ pub(super) async fn survive<T, E>(
     .await
 }
 
-fn dress(headers: &mut HeaderMap, request_id: &str, secure: bool) {
+fn dress(headers: &mut HeaderMap, request_id: RequestId, secure: bool) {
     for (name, value) in HEADERS {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-    if let Ok(id) = HeaderValue::from_str(request_id) {
+    if let Some(id) = request_id.to_header() {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
     if secure {

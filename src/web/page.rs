@@ -148,7 +148,7 @@ pub(super) fn html(status: StatusCode, page: &impl Template) -> HttpResponse {
             HttpResponseBuilder::new(status).content_type("text/html; charset=utf-8").body(body)
         }
         Err(e) => {
-            tracing::error!(request_id = Context::current().request_id, cause = %e, "a page did not render");
+            tracing::error!(request_id = Context::current().request_id.as_str(), cause = %e, "a page did not render");
             HttpResponse::InternalServerError()
                 .content_type("text/plain; charset=utf-8")
                 .body("Something went wrong on our side.")

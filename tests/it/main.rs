@@ -19,6 +19,7 @@ mod cli;
 mod crash;
 mod docs;
 mod forward_auth;
+mod front;
 mod idempotency;
 mod keys;
 mod layers;

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::App;
-use actix_web::test::{TestRequest, call_service, init_service};
+use actix_web::dev::{AppConfig, Service as _, ServiceFactory as _};
+use actix_web::test::TestRequest;
 use countersign::config::Config;
 use countersign::domain::secret::SecretHash;
 use countersign::enforce::KeyIndex;
@@ -46,11 +46,12 @@ impl Node {
 
     /// What this node answers to a path with a key.
     async fn answer(&self, path: &str, secret: &str) -> u16 {
-        let app = init_service(App::new().configure(web::routes(self.state.clone()))).await;
+        let server = web::server(self.state.clone());
+        let server = server.new_service(AppConfig::default()).await.unwrap();
         let request = TestRequest::with_uri(path)
             .peer_addr("203.0.113.10:50000".parse().unwrap())
             .insert_header(("Authorization", format!("Bearer {secret}")));
-        call_service(&app, request.to_request()).await.status().as_u16()
+        server.call(request.to_request()).await.unwrap().status().as_u16()
     }
 
     async fn balance(&self, secret: &str) -> u16 {

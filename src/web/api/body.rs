@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use actix_web::body::{BodyStream, to_bytes_limited};
+use actix_web::dev::{Payload, RequestHead};
 use actix_web::http::{StatusCode, header};
-use actix_web::web::Payload;
-use actix_web::{HttpMessage as _, HttpRequest};
-use serde::de::DeserializeOwned;
+use actix_web::web::Bytes;
+use serde::Deserialize;
 
 use super::ApiError;
 
@@ -14,13 +15,12 @@ const MOST: usize = 16 * 1024;
 /// How long a whole body may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Reads a JSON object of the shape `T`.
-pub(super) async fn read<T: DeserializeOwned>(
-    req: &HttpRequest,
-    payload: Payload,
-) -> Result<T, ApiError> {
-    let encoded = req.headers().contains_key(header::CONTENT_ENCODING);
-    if encoded || !req.content_type().eq_ignore_ascii_case("application/json") {
+/// Reads a body that says it is JSON.
+pub(super) async fn read(req: &RequestHead, payload: Payload) -> Result<Bytes, ApiError> {
+    let kind = req.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
+    let encoded = req.headers.contains_key(header::CONTENT_ENCODING);
+    if encoded || !kind.trim().eq_ignore_ascii_case("application/json") {
         return Err(ApiError::Status(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
@@ -39,15 +39,14 @@ pub(super) async fn read<T: DeserializeOwned>(
             "The body is larger than 16 KiB",
         )
     };
-    let whole = payload.to_bytes_limited(MOST);
+    let whole = to_bytes_limited(BodyStream::new(payload), MOST);
     let body = tokio::time::timeout(PATIENCE, whole).await.map_err(|_| slow)?;
     let body = body.map_err(|_| too_large())?;
-    let body = body.map_err(|_| ApiError::invalid("", "The body did not arrive whole"))?;
-    parse(&body)
+    body.map_err(|_| ApiError::invalid("", "The body did not arrive whole"))
 }
 
-/// Arrays would fill the fields of a struct in their order; objects are all that is documented.
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+/// A JSON object of the shape `T`. Arrays would fill the fields of a struct in their order; objects are all that is documented.
+pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(ApiError::invalid("", "Send one JSON object"));
     }

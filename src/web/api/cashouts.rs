@@ -9,7 +9,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use chrono::SecondsFormat;
 use serde_json::json;
 
-use super::gate::{Gate, Needs};
+use super::gate::{Gate, Needs, organisation};
 use super::operations::PageQuery;
 use super::spending::{attempt, attempt_name, verdict};
 use super::{ApiError, body};
@@ -33,8 +33,8 @@ pub(super) async fn list(
     state: Data<State>,
     _: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let needs = Needs::wallet("cashouts.list", "read_transactions", &req);
-    let gate = Gate::open(&req, &state, needs)?;
+    let needs = Needs::wallet("cashouts.list", "read_transactions", organisation(&req));
+    let gate = Gate::open(req.head(), &state, needs)?;
     let query = PageQuery::read(&req).map_err(|why| gate.refuse(why))?;
     let limit = query.limit().map_err(|why| gate.refuse(why))?;
     let cursor = query.cursor.as_deref().filter(|cursor| !cursor.is_empty());
@@ -73,10 +73,13 @@ pub(super) async fn process(
     state: Data<State>,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let needs = Needs::wallet("cashouts.process", "perform_operations", &req);
-    let gate = Gate::open(&req, &state, needs)?;
+    let needs = Needs::wallet("cashouts.process", "perform_operations", organisation(&req));
+    let gate = Gate::open(req.head(), &state, needs)?;
     let name = attempt_name(&req).map_err(|why| gate.refuse(why))?;
-    let draft: ProcessingDraft = body::read(&req, payload).await.map_err(|why| gate.refuse(why))?;
+    let draft: ProcessingDraft = body::read(req.head(), payload.into_inner())
+        .await
+        .and_then(|body| body::parse(&body))
+        .map_err(|why| gate.refuse(why))?;
     let processing = draft.parse().map_err(|fault| gate.refuse(ApiError::Invalid(fault)))?;
     let id = req.match_info().get("operation").unwrap_or_default();
     let id: Result<CashoutId, _> = id.strip_prefix("op_").unwrap_or(id).parse();

@@ -1,12 +1,12 @@
 //! The way in for every call with a key: who, whether, how often; and what is counted of it.
 
 use actix_web::HttpRequest;
+use actix_web::dev::RequestHead;
 use actix_web::http::header;
 use chrono::{DateTime, Utc};
 use std::net::IpAddr;
 
 use super::ApiError;
-use super::credentials::accepted;
 use crate::actions;
 use crate::domain::member::Origin;
 use crate::domain::secret::SecretHash;
@@ -34,12 +34,12 @@ pub(in crate::web) struct Needs<'a> {
 
 impl<'a> Needs<'a> {
     /// A call to the wallet of the distributor that the URL names.
-    pub(super) fn wallet(endpoint: &'a str, permission: &'a str, req: &'a HttpRequest) -> Self {
+    pub(super) fn wallet(endpoint: &'a str, permission: &'a str, organisation: &'a str) -> Self {
         Self {
             endpoint,
             api: Some("wallet"),
             permission: Some(permission),
-            organisation: Some(req.match_info().get("id").unwrap_or_default()),
+            organisation: Some(organisation),
             restrictions: None,
         }
     }
@@ -57,7 +57,7 @@ pub(in crate::web) struct Gate<'a> {
     pub(super) now: DateTime<Utc>,
     pub(super) ip: Option<IpAddr>,
     needs: Needs<'a>,
-    req: &'a HttpRequest,
+    req: &'a RequestHead,
 }
 
 /// A call that was counted towards the rate limit; it ends by [`Pass::allow`] or [`Pass::refuse`].
@@ -66,19 +66,25 @@ pub(in crate::web) struct Pass<'a> {
     ticket: Option<(u8, Ticket)>,
 }
 
+/// The organisation that the address of a wallet call names.
+pub(super) fn organisation(req: &HttpRequest) -> &str {
+    req.match_info().get("id").unwrap_or_default()
+}
+
 /// The key that comes with a request, whatever the call is about.
-pub(in crate::web) fn find_key(req: &HttpRequest, state: &State) -> Result<Entry, ApiError> {
+pub(in crate::web) fn find_key(req: &RequestHead, state: &State) -> Result<Entry, ApiError> {
     if !state.index.is_fresh() {
         return Err(Error::Busy.into());
     }
-    let presented = state.settings.key_headers.find(req)?.ok_or(ApiError::Unauthorized)?;
-    let hash = SecretHash::of_presented(presented).ok_or(ApiError::Unauthorized)?;
+    let headers = state.settings.key_headers.find(req.headers())?;
+    let presented = headers.ok_or(ApiError::Unauthorized)?;
+    let hash = SecretHash::of_presented(presented.key).ok_or(ApiError::Unauthorized)?;
     let entry = state.index.find(&hash).ok_or(ApiError::Unauthorized)?;
-    if accepted(req, presented, &entry) { Ok(entry) } else { Err(ApiError::Unauthorized) }
+    if presented.is_accepted(entry.rule()) { Ok(entry) } else { Err(ApiError::Unauthorized) }
 }
 
 /// A refused call counts for the address it came from; too many are told to slow down instead.
-pub(in crate::web) fn refused(req: &HttpRequest, state: &State, why: ApiError) -> ApiError {
+pub(in crate::web) fn refused(req: &RequestHead, state: &State, why: ApiError) -> ApiError {
     let ip = client::ip(req, &state.settings.trusted_proxies);
     match (&why, ip.map(|ip| state.strangers.refuse(ip))) {
         (ApiError::Failed(_), _) | (_, None | Some(Ok(()))) => why,
@@ -89,7 +95,7 @@ pub(in crate::web) fn refused(req: &HttpRequest, state: &State, why: ApiError) -
 impl<'a> Gate<'a> {
     /// Makes every check that needs no body; a refusal is counted, and consumes nothing.
     pub(super) fn open(
-        req: &'a HttpRequest,
+        req: &'a RequestHead,
         state: &'a State,
         needs: Needs<'a>,
     ) -> Result<Self, ApiError> {
@@ -99,7 +105,7 @@ impl<'a> Gate<'a> {
 
     /// The same for a key that was found before.
     pub(in crate::web) fn with(
-        req: &'a HttpRequest,
+        req: &'a RequestHead,
         state: &'a State,
         entry: Entry,
         needs: Needs<'a>,
@@ -132,7 +138,7 @@ impl<'a> Gate<'a> {
         if let Some(outcome) = why.outcome() {
             self.note(outcome, 0);
             tracing::info!(
-                request_id = context::request_id(), key = %self.entry.rule().key_id,
+                request_id = context::request_id().as_str(), key = %self.entry.rule().key_id,
                 endpoint = self.needs.endpoint, ip = ?self.ip, reason = outcome.as_str(), "call refused"
             );
         }
@@ -142,14 +148,19 @@ impl<'a> Gate<'a> {
     /// Counts the call towards its rate limit and, once in the life of a secret, writes down that it
     /// was used: from then on it cannot be replaced by another reveal.
     pub(in crate::web) async fn take(self) -> Result<Pass<'a>, ApiError> {
-        if self.entry.is_unsaved()
-            && let Some(id) = self.entry.secret_id()
-        {
-            if !self.state.db.write(move |tx| actions::keys::note_first_use(tx, &id)).await? {
-                return Err(ApiError::Unauthorized);
-            }
-            self.entry.mark_saved();
+        if self.entry.is_unsaved() {
+            // In a box, because every call would carry the room for it otherwise.
+            Box::pin(save_first_use(self.state, &self.entry)).await?;
         }
+        self.count()
+    }
+
+    /// The same at once; nothing if something has to be written down first.
+    pub(super) fn take_now(self) -> Option<Result<Pass<'a>, ApiError>> {
+        (!self.entry.is_unsaved()).then(|| self.count())
+    }
+
+    fn count(self) -> Result<Pass<'a>, ApiError> {
         match self.entry.rule().rate_limit(self.needs.permission) {
             None => Ok(Pass { gate: self, ticket: None }),
             Some(limit) => match self.entry.meter().take(limit) {
@@ -161,11 +172,11 @@ impl<'a> Gate<'a> {
 
     /// Where the call came from, for the audit log.
     pub(super) fn origin(&self) -> Origin {
-        Origin { ip: self.ip, request_id: Some(context::request_id()) }
+        Origin { ip: self.ip, request_id: Some(context::request_id().as_str().to_owned()) }
     }
 
     fn note(&self, outcome: Outcome, amount: i64) {
-        let agent = self.req.headers().get(header::USER_AGENT);
+        let agent = self.req.headers.get(header::USER_AGENT);
         let noted = Noted {
             now: self.now,
             outcome,
@@ -191,6 +202,16 @@ impl Pass<'_> {
         }
         self.gate.refuse(why)
     }
+}
+
+/// Writes down that a secret was used; refused if it may not be used any more.
+pub(super) async fn save_first_use(state: &State, entry: &Entry) -> Result<(), ApiError> {
+    let Some(id) = entry.secret_id() else { return Ok(()) };
+    if !state.db.write(move |tx| actions::keys::note_first_use(tx, &id)).await? {
+        return Err(ApiError::Unauthorized);
+    }
+    entry.mark_saved();
+    Ok(())
 }
 
 impl From<Denial> for ApiError {

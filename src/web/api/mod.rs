@@ -1,17 +1,17 @@
 //! The APIs for machines: JSON, opened by keys. No session, no cookie.
 
-mod balance;
+pub(super) mod balance;
 mod body;
 mod cashouts;
 mod credentials;
 mod error;
 mod gate;
 mod keys;
-mod machine;
+pub(super) mod machine;
 mod openapi;
 mod operations;
 mod spending;
-mod verify;
+pub(super) mod verify;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderValue};
@@ -21,8 +21,12 @@ use actix_web::{HttpResponse, Resource};
 pub(super) use credentials::KeyHeaders;
 pub(super) use error::ApiError;
 pub(super) use gate::{Gate, Needs, find_key, refused};
-pub(super) use machine::machine;
 pub(super) use spending::Till;
+
+use machine::machine;
+
+/// What every answer with a body is.
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Every endpoint below `/api`; the most called first, because they are looked through in order, and
 /// without a layer round them, because each costs every call as much as a check.

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use chrono::SecondsFormat;
 use serde_json::json;
 
-use super::gate::{Gate, Needs};
+use super::gate::{Gate, Needs, organisation};
 use super::spending::{attempt, attempt_name, verdict};
 use super::{ApiError, body};
 use crate::actions::operations::Wish;
@@ -56,8 +56,8 @@ pub(super) async fn list(
     state: Data<State>,
     _: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let needs = Needs::wallet("operations.list", "read_transactions", &req);
-    let gate = Gate::open(&req, &state, needs)?;
+    let needs = Needs::wallet("operations.list", "read_transactions", organisation(&req));
+    let gate = Gate::open(req.head(), &state, needs)?;
     let page = PageQuery::read(&req).and_then(|page| Ok((page.offset()?, page.limit()?)));
     let page = page.map_err(|why| gate.refuse(why))?;
     let pass = gate.take().await?;
@@ -83,10 +83,13 @@ pub(super) async fn create(
     state: Data<State>,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let needs = Needs::wallet("operations.create", "perform_operations", &req);
-    let gate = Gate::open(&req, &state, needs)?;
+    let needs = Needs::wallet("operations.create", "perform_operations", organisation(&req));
+    let gate = Gate::open(req.head(), &state, needs)?;
     let name = attempt_name(&req).map_err(|why| gate.refuse(why))?;
-    let draft: Draft = body::read(&req, payload).await.map_err(|why| gate.refuse(why))?;
+    let draft: Draft = body::read(req.head(), payload.into_inner())
+        .await
+        .and_then(|body| body::parse(&body))
+        .map_err(|why| gate.refuse(why))?;
     let currency = gate.entry.rule().account.organisation.currency;
     let movement = draft.parse(currency).map_err(|fault| gate.refuse(ApiError::Invalid(fault)))?;
     let amount = movement.amount;

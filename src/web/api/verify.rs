@@ -1,17 +1,20 @@
 //! Asking whether somebody else's key may do something: for services that Countersign keeps keys for.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use actix_web::dev::{Payload as Body, RequestHead};
+use actix_web::http::Method;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::gate::{Gate, Needs};
-use super::keys::describe;
+use super::gate::{Gate, Needs, save_first_use};
+use super::keys::Shown;
 use super::spending::{attempt, is_attempt_name, verdict};
 use super::{ApiError, body};
-use crate::actions::{self, spending};
+use crate::actions::spending;
 use crate::domain::id::KeyId;
 use crate::domain::money::Money;
 use crate::domain::movement::Fault;
@@ -25,9 +28,11 @@ use crate::web::State;
 /// What is asked.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Question {
-    key: String,
-    permission: String,
+struct Question<'a> {
+    #[serde(borrow)]
+    key: Cow<'a, str>,
+    #[serde(borrow)]
+    permission: Cow<'a, str>,
     api: Option<String>,
     ip: Option<String>,
     amount: Option<Value>,
@@ -92,16 +97,42 @@ struct Understood {
     asker: KeyId,
 }
 
+/// The verdict, as it is answered.
+#[derive(serde::Serialize)]
+struct Verdict<'a> {
+    valid: bool,
+    code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<Shown<'a>>,
+}
+
 /// `POST /api/v1/verify`
 pub(super) async fn verify(
     req: HttpRequest,
     state: Data<State>,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
+    answer(req.head(), &state, payload.into_inner()).await
+}
+
+/// True for the address of this call.
+pub(in crate::web) fn is_asked(req: &RequestHead) -> bool {
+    req.uri.path() == "/api/v1/verify" && req.method == Method::POST
+}
+
+/// The same answer, whoever found the way here.
+pub(in crate::web) async fn answer(
+    req: &RequestHead,
+    state: &State,
+    payload: Body,
+) -> Result<HttpResponse, ApiError> {
     let needs =
         Needs { api: Some("countersign"), permission: Some("verify"), ..Needs::any("verify") };
-    let gate = Gate::open(&req, &state, needs)?;
-    let question: Question = body::read(&req, payload).await.map_err(|why| gate.refuse(why))?;
+    let gate = Gate::open(req, state, needs)?;
+    let body = body::read(req, payload).await.map_err(|why| gate.refuse(why))?;
+    let question: Question<'_> = body::parse(&body).map_err(|why| gate.refuse(why))?;
     let asker = &gate.entry.rule().account;
     let understood = understand(&question, gate.entry.rule())
         .map_err(|fault| gate.refuse(ApiError::Invalid(fault)))?;
@@ -110,20 +141,20 @@ pub(super) async fn verify(
     // Another organisation's key is nobody's business.
     let entry = entry.filter(|e| e.rule().account.organisation.id == asker.organisation.id);
     let pass = gate.take().await?;
-    let answer = match entry {
-        None => Ok(invalid("unknown_key", "There is no such key, or it has ended")),
-        Some(entry) => decide(&state, &entry, &question, &understood).await,
+    let denial = match &entry {
+        None => Ok(Some(Denial::NotLive)),
+        Some(entry) => decide(state, entry, &question, &understood).await,
     };
-    match answer {
-        Ok(answer) => {
+    match denial {
+        Ok(denial) => {
             pass.allow(0);
-            Ok(HttpResponse::Ok().json(answer))
+            Ok(HttpResponse::Ok().json(verdict_on(entry.as_ref(), denial)))
         }
         Err(why) => Err(pass.refuse(why)),
     }
 }
 
-fn understand(question: &Question, asker: &Rule) -> Result<Understood, Fault> {
+fn understand(question: &Question<'_>, asker: &Rule) -> Result<Understood, Fault> {
     let ip = question.ip.as_deref().map(str::parse::<IpAddr>).transpose();
     let ip = ip.map_err(|_| Fault::new("ip", "ip must be an IPv4 or IPv6 address"))?;
     let amount = question.amount.as_ref().map(|amount| {
@@ -141,13 +172,13 @@ fn understand(question: &Question, asker: &Rule) -> Result<Understood, Fault> {
     Ok(Understood { ip, amount: amount.transpose()?, asker: asker.id() })
 }
 
-/// The verdict on the key in question; a refusal consumes nothing.
+/// Why the key in question is denied, if it is; a refusal consumes nothing.
 async fn decide(
     state: &State,
     entry: &Entry,
-    question: &Question,
+    question: &Question<'_>,
     understood: &Understood,
-) -> Result<Value, ApiError> {
+) -> Result<Option<Denial>, ApiError> {
     let now = state.db.clock().now();
     let call = Call {
         api: question.api.as_deref(),
@@ -162,31 +193,30 @@ async fn decide(
     };
     let refuse = |denial: Denial| {
         note(denial.into(), 0);
-        Ok(match denial {
-            Denial::NotLive => invalid("unknown_key", "There is no such key, or it has ended"),
-            denial => invalid(denial.code(), denial.message()),
-        })
+        Ok(Some(denial))
     };
     if let Err(denial) = evaluate(entry.rule(), &call) {
         return refuse(denial);
     }
-    if entry.is_unsaved()
-        && let Some(id) = entry.secret_id()
-    {
-        if !state.db.write(move |tx| actions::keys::note_first_use(tx, &id)).await? {
-            return refuse(Denial::NotLive);
+    if entry.is_unsaved() {
+        match Box::pin(save_first_use(state, entry)).await {
+            Err(ApiError::Unauthorized) => return refuse(Denial::NotLive),
+            saved => saved?,
         }
-        entry.mark_saved();
     }
     let limit = entry.rule().rate_limit(Some(&question.permission));
     let ticket = match limit.map(|limit| entry.meter().take(limit)).transpose() {
         Ok(ticket) => ticket,
         Err(seconds) => return refuse(Denial::RateLimited(seconds)),
     };
-    match spend(state, entry, question, understood).await {
+    let spent = match understood.amount {
+        None => Ok(0),
+        Some(amount) => Box::pin(spend(state, entry, question, (understood, amount))).await,
+    };
+    match spent {
         Ok(spent) => {
             note(Outcome::Allowed, spent);
-            Ok(json!({ "valid": true, "code": "valid", "key": describe(entry) }))
+            Ok(None)
         }
         Err(why) => {
             if let Some(ticket) = ticket {
@@ -205,10 +235,9 @@ async fn decide(
 async fn spend(
     state: &State,
     entry: &Entry,
-    question: &Question,
-    understood: &Understood,
+    question: &Question<'_>,
+    (understood, amount): (&Understood, i64),
 ) -> Result<i64, ApiError> {
-    let Some(amount) = understood.amount else { return Ok(0) };
     let key = entry.rule().id();
     // A name belongs to the service that chose it: another one's is another order.
     let owner = format!("{}/{key}", understood.asker);
@@ -230,6 +259,19 @@ async fn spend(
     verdict(result)
 }
 
-fn invalid(code: &str, message: &str) -> Value {
-    json!({ "valid": false, "code": code, "message": message })
+/// What the service that asked is told. A key that has ended is no key.
+fn verdict_on(entry: Option<&Entry>, denial: Option<Denial>) -> Verdict<'_> {
+    let (code, message) = match denial {
+        None => {
+            return Verdict {
+                valid: true,
+                code: "valid",
+                message: None,
+                key: entry.map(Shown::new),
+            };
+        }
+        Some(Denial::NotLive) => ("unknown_key", "There is no such key, or it has ended"),
+        Some(denial) => (denial.code(), denial.message()),
+    };
+    Verdict { valid: false, code, message: Some(message), key: None }
 }

@@ -87,7 +87,7 @@ pub(in crate::web) async fn show(
     query: Query<CheckQuery>,
 ) -> Result<HttpResponse, PageError> {
     let id: KeyId = id.parse().map_err(|_| Error::NotFound)?;
-    let own_ip = client::ip(&req, &state.settings.trusted_proxies).map(|ip| ip.to_string());
+    let own_ip = client::ip(req.head(), &state.settings.trusted_proxies).map(|ip| ip.to_string());
     let (index, catalogue) = (Arc::clone(&state.index), state.db.site().catalogue.clone());
     let page = state
         .db

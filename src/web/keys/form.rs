@@ -203,7 +203,7 @@ async fn load(
     let api = catalogue.find(&form.api).or_else(|| catalogue.default_api()).cloned();
     let api = api.ok_or_else(|| Error::internal("the catalogue is empty"))?;
     let others = catalogue.list().iter().filter(|other| other.slug != api.slug).cloned().collect();
-    let own_ip = client::ip(req, &state.settings.trusted_proxies).map(|ip| ip.to_string());
+    let own_ip = client::ip(req.head(), &state.settings.trusted_proxies).map(|ip| ip.to_string());
     let frame = state.db.read(move |conn| Frame::load(conn, &me, Nav::Keys)).await?;
     Ok(FormPage { frame, api, others, form, mistakes, own_ip })
 }

@@ -14,10 +14,9 @@ use std::sync::{Arc, Mutex};
 
 use actix_http::Request;
 use actix_web::body::to_bytes;
-use actix_web::dev::Service as _;
+use actix_web::dev::{AppConfig, Service as _, ServiceFactory as _};
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
-use actix_web::{App, test};
 use chrono::{DateTime, Utc};
 use countersign::actions::members::{self, NewMember};
 use countersign::actions::organisations::{self, NewOrganisation};
@@ -177,7 +176,7 @@ async fn organisation(db: &Db, name: &str, id: Option<&str>, short_code: &str) -
 
 /// The app as a function from request to page, whatever its type is called.
 async fn service(state: State) -> Rc<dyn Fn(Request) -> Answer> {
-    let service = Rc::new(test::init_service(App::new().configure(web::routes(state))).await);
+    let service = Rc::new(web::server(state).new_service(AppConfig::default()).await.unwrap());
     Rc::new(move |request| {
         let service = Rc::clone(&service);
         Box::pin(async move {
