@@ -134,22 +134,28 @@ impl Money {
 
     /// The decimal for people, without the currency: `50,000.00`.
     pub fn grouped(self) -> String {
-        self.decimal(true)
+        let plain = self.plain();
+        let (sign, digits) = plain.strip_prefix('-').map_or(("", &*plain), |rest| ("-", rest));
+        match digits.split_once('.') {
+            Some((whole, fraction)) => format!("{sign}{}.{fraction}", group_digits(whole)),
+            None => format!("{sign}{}", group_digits(digits)),
+        }
     }
 
     /// The plain decimal of the wallet API: `50000.00`.
     pub fn plain(self) -> String {
-        self.decimal(false)
-    }
-
-    fn decimal(self, grouped: bool) -> String {
         let decimals = usize::try_from(self.currency.decimals()).unwrap_or(2);
-        let digits =
-            format!("{:0>width$}", self.minor.unsigned_abs(), width = decimals.saturating_add(1));
-        let (whole, fraction) = digits.split_at(digits.len().saturating_sub(decimals));
-        let sign = if self.minor < 0 { "-" } else { "" };
-        let whole = if grouped { group_digits(whole) } else { whole.to_owned() };
-        if decimals == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+        let mut text = self.minor.unsigned_abs().to_string();
+        while text.len() <= decimals {
+            text.insert(0, '0');
+        }
+        if decimals > 0 {
+            text.insert(text.len().saturating_sub(decimals), '.');
+        }
+        if self.minor < 0 {
+            text.insert(0, '-');
+        }
+        text
     }
 }
 
@@ -186,7 +192,7 @@ fn group_digits(digits: &str) -> String {
 
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.currency, self.decimal(true))
+        write!(f, "{} {}", self.currency, self.grouped())
     }
 }
 

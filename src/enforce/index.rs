@@ -24,8 +24,8 @@ use crate::store::organisations;
 use crate::store::secrets::LiveSecret;
 use crate::store::{Change, Db, Pulse, usage};
 
-/// Keys are read in pages of so many at start.
-const PAGE: i64 = 5_000;
+/// Keys are read in pages of so many at start: what a page takes while it is read is not given back.
+const PAGE: i64 = 500;
 
 /// One secret and the key it opens; cheap to clone.
 #[derive(Clone, Debug)]

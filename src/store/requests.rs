@@ -71,8 +71,13 @@ pub fn count(
     organisation: &OrganisationId,
     filter: Filter<'_>,
 ) -> Result<i64, Error> {
-    let rows = matching(organisation, filter).select(one()).limit(COUNTED + 1).load::<i32>(conn)?;
-    Ok(i64::try_from(rows.len()).unwrap_or(i64::MAX))
+    let rows = || matching(organisation, filter);
+    // Not one row of what is too much leaves the database.
+    let beyond = rows().select(one()).offset(COUNTED).limit(1).first::<i32>(conn).optional()?;
+    if beyond.is_some() {
+        return Ok(COUNTED + 1);
+    }
+    Ok(rows().count().get_result(conn)?)
 }
 
 /// How many pending requests of others wait for `checker`, who has not voted on them yet; counted like
