@@ -102,7 +102,7 @@ pub fn process(tx: &mut Tx<'_>, report: &Report) -> Result<Result<i64, NotSpent>
     }
     tx.audit(Event {
         organisation_id: Some(report.organisation_id.clone()),
-        who: Who::Key(key.id.clone(), key.grant.label.clone(), report.origin.clone()),
+        who: Who::Key(key.id.clone(), key.label.clone(), report.origin.clone()),
         action: "cashout.processed",
         subject_id: Some(report.cashout_id.to_string()),
         detail: json!({

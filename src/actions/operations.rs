@@ -117,7 +117,7 @@ impl Desk {
         }
         let movement = &wish.movement;
         let key = match self.spender.live(tx.now, &wish.key_id, Some("perform_operations")) {
-            Ok(key) => key.clone(),
+            Ok(key) => key,
             Err(denial) => return Ok(Err(denial.into())),
         };
         let Some(account) = self.accounts.get(&key.organisation_id) else {
@@ -129,7 +129,7 @@ impl Desk {
         };
         let volume = self.volumes.get_mut(&key.id);
         let volume = volume.ok_or_else(|| Error::internal("a volume was not locked"))?;
-        let used = match Spender::fits(&key, movement.amount, volume.used) {
+        let used = match Spender::fits(key, movement.amount, volume.used) {
             Ok(used) => used,
             Err(denial) => return Ok(Err(denial.into())),
         };
@@ -155,7 +155,7 @@ impl Desk {
         };
         tx.audit(Event {
             organisation_id: Some(key.organisation_id.clone()),
-            who: Who::Key(key.id.clone(), key.grant.label.clone(), wish.origin.clone()),
+            who: Who::Key(key.id.clone(), key.label.clone(), wish.origin.clone()),
             action: "request.made",
             subject_id: Some(request.id.to_string()),
             detail: json!({ "kind": "operation", "asks_for": movement }),

@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::denial::Denial;
 use crate::domain::id::KeyId;
-use crate::domain::key::{Key, KeyStatus};
 use crate::domain::movement::Fault;
 use crate::error::Error;
 use crate::store::idempotency::{self, Attempt, Known};
+use crate::store::keys::SpendingKey;
 use crate::store::volumes::{self, Volumes};
 use crate::store::{Tx, keys, organisations};
 
@@ -35,7 +35,7 @@ impl From<Denial> for NotSpent {
 }
 
 /// The keys that spend in one transaction: nobody revokes or changes them before it ends.
-pub(super) struct Spender(BTreeMap<KeyId, Key>);
+pub(super) struct Spender(BTreeMap<KeyId, SpendingKey>);
 
 impl Spender {
     pub(super) fn open<'a>(
@@ -48,7 +48,7 @@ impl Spender {
     }
 
     /// The keys in the order of their ids.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
+    pub(super) fn keys(&self) -> impl Iterator<Item = &SpendingKey> {
         self.0.values()
     }
 
@@ -58,24 +58,22 @@ impl Spender {
         now: DateTime<Utc>,
         id: &KeyId,
         permission: Option<&str>,
-    ) -> Result<&Key, Denial> {
-        let key = self.0.get(id).filter(|key| key.status(now) == KeyStatus::Active);
+    ) -> Result<&SpendingKey, Denial> {
+        let key = self.0.get(id).filter(|key| key.is_live(now));
         let key = key.ok_or(Denial::NotLive)?;
         match permission {
-            Some(slug) if !key.grant.permissions.contains(slug) => {
-                Err(Denial::InsufficientPermission)
-            }
+            Some(slug) if !key.may(slug) => Err(Denial::InsufficientPermission),
             Some(_) | None => Ok(key),
         }
     }
 
     /// What will be used of the day after spending `amount`, if the limits of the key allow it.
-    pub(super) fn fits(key: &Key, amount: i64, used: i64) -> Result<i64, Denial> {
-        if key.grant.max_transaction.is_some_and(|max| amount > max) {
+    pub(super) fn fits(key: &SpendingKey, amount: i64, used: i64) -> Result<i64, Denial> {
+        if key.max_transaction.is_some_and(|max| amount > max) {
             return Err(Denial::TransactionLimitExceeded);
         }
         let used = used.checked_add(amount).ok_or(Denial::DailyVolumeExceeded)?;
-        if key.grant.max_daily.is_some_and(|max| used > max) {
+        if key.max_daily.is_some_and(|max| used > max) {
             return Err(Denial::DailyVolumeExceeded);
         }
         Ok(used)
@@ -111,7 +109,11 @@ pub fn spend(
 }
 
 /// Counts an amount in the day of a key whose lock is held, if its limits allow it.
-pub(super) fn take(tx: &mut Tx<'_>, key: &Key, amount: i64) -> Result<Result<(), Denial>, Error> {
+pub(super) fn take(
+    tx: &mut Tx<'_>,
+    key: &SpendingKey,
+    amount: i64,
+) -> Result<Result<(), Denial>, Error> {
     let organisation = organisations::get(tx.conn, &key.organisation_id)?;
     let mut volume = volumes::lock(tx, &key.id, organisation.day(tx.now))?;
     match Spender::fits(key, amount, volume.used) {

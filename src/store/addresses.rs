@@ -5,9 +5,8 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
 
-use super::pool::values::{ROWS, Value, statement};
+use super::pool::values::{self, Statement, Value};
 use super::schema::{key_addresses, key_usage};
 use super::{Conn, Tx};
 use crate::domain::id::KeyId;
@@ -16,6 +15,8 @@ use crate::error::Error;
 
 /// Addresses kept for one key; beyond it those go that have been silent for longest.
 const MOST: i64 = 1_000;
+/// Values in one list of a statement.
+const LIST: usize = 1_000;
 
 /// Addresses nobody was told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,16 +25,6 @@ pub struct News {
     pub total: i64,
     /// The newest of them.
     pub newest: Vec<Address>,
-}
-
-#[derive(diesel::QueryableByName)]
-struct Written {
-    #[diesel(sql_type = Text)]
-    key_id: KeyId,
-    #[diesel(sql_type = Text)]
-    ip: String,
-    #[diesel(sql_type = BigInt)]
-    calls: i64,
 }
 
 /// Adds calls to the addresses they came from; gives the addresses that are new to their key.
@@ -55,12 +46,30 @@ pub(super) fn add(
     }
     let named: Vec<_> =
         sums.iter().map(|((key, ip), seen)| (*key, *seen, ip.to_string())).collect();
-    let mut new = Vec::new();
-    for chunk in named.chunks(ROWS) {
-        new.extend(add_rows(tx, chunk)?);
-    }
+    let new = add_rows(tx, &named)?;
     note_news(tx, &new)?;
     Ok(new)
+}
+
+struct See;
+
+impl Statement for See {
+    const BEFORE: &'static str =
+        "INSERT INTO key_addresses (key_id, ip, first_seen_at, last_seen_at, calls, denied)";
+    const AFTER: &'static str = "ON CONFLICT (key_id, ip) DO UPDATE SET \
+        calls = key_addresses.calls + excluded.calls, \
+        denied = key_addresses.denied + excluded.denied, \
+        last_seen_at = CASE WHEN key_addresses.last_seen_at > excluded.last_seen_at \
+        THEN key_addresses.last_seen_at ELSE excluded.last_seen_at END \
+        RETURNING key_id, ip, calls";
+}
+
+struct AddNews;
+
+impl Statement for AddNews {
+    const BEFORE: &'static str = "INSERT INTO key_usage (key_id, allowed, denied, new_addresses)";
+    const AFTER: &'static str = "ON CONFLICT (key_id) DO UPDATE SET \
+        new_addresses = key_usage.new_addresses + excluded.new_addresses";
 }
 
 fn add_rows(
@@ -78,23 +87,15 @@ fn add_rows(
             Value::Number(seen.denied),
         ]);
     }
-    let before =
-        "INSERT INTO key_addresses (key_id, ip, first_seen_at, last_seen_at, calls, denied)";
-    let after = "ON CONFLICT (key_id, ip) DO UPDATE SET \
-                 calls = key_addresses.calls + excluded.calls, \
-                 denied = key_addresses.denied + excluded.denied, \
-                 last_seen_at = CASE WHEN key_addresses.last_seen_at > excluded.last_seen_at \
-                 THEN key_addresses.last_seen_at ELSE excluded.last_seen_at END \
-                 RETURNING key_id, ip, calls";
-    let written: Vec<Written> = statement(tx.conn, before, &rows, after).load(tx.conn)?;
+    let written = values::insert_returning(tx.conn, See, &rows)?;
     let sent: BTreeMap<(&str, &str), Seen> =
         chunk.iter().map(|(key, seen, ip)| ((*key, ip.as_str()), *seen)).collect();
     // A row that was there before had calls of its own.
-    let new = written.into_iter().filter_map(|row| {
-        let seen = *sent.get(&(row.key_id.as_str(), row.ip.as_str()))?;
-        (seen.calls == row.calls).then_some((row.key_id, seen.ip))
+    let new = written.into_iter().filter_map(|(key, ip, calls)| {
+        let seen = sent.get(&(key.as_str(), ip.as_str()))?;
+        (seen.calls == calls).then(|| Ok((key.parse().map_err(Error::internal)?, seen.ip)))
     });
-    Ok(new.collect())
+    new.collect()
 }
 
 /// Counts the new addresses of each key, and drops what is too much.
@@ -111,14 +112,9 @@ fn note_news(tx: &mut Tx<'_>, new: &[(KeyId, IpAddr)]) -> Result<(), Error> {
             [Value::Text(Some(key)), zero(), zero(), Value::Number(*count)]
         })
         .collect();
-    for chunk in rows.chunks(ROWS) {
-        let before = "INSERT INTO key_usage (key_id, allowed, denied, new_addresses)";
-        let after = "ON CONFLICT (key_id) DO UPDATE SET \
-                     new_addresses = key_usage.new_addresses + excluded.new_addresses";
-        statement(tx.conn, before, chunk, after).execute(tx.conn)?;
-    }
+    values::insert(tx.conn, AddNews, &rows)?;
     let keys: Vec<&str> = counts.into_keys().collect();
-    keys.chunks(ROWS).try_for_each(|keys| drop_silent(tx, keys))
+    keys.chunks(LIST).try_for_each(|keys| drop_silent(tx, keys))
 }
 
 /// Drops the addresses beyond the most that a key may have.
@@ -138,7 +134,7 @@ fn drop_silent(tx: &mut Tx<'_>, keys: &[&str]) -> Result<(), Error> {
             .offset(MOST)
             .select(key_addresses::ip)
             .load(tx.conn)?;
-        for ips in silent.chunks(ROWS) {
+        for ips in silent.chunks(LIST) {
             let rows = key_addresses::table
                 .filter(key_addresses::key_id.eq(&key))
                 .filter(key_addresses::ip.eq_any(ips));

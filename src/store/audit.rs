@@ -3,8 +3,8 @@
 use chrono::NaiveDateTime;
 use diesel::prelude::*;
 
-use super::pool::insert_rows;
-use super::pool::values::as_bytea;
+use super::pool::load_locked;
+use super::pool::values::{self, Statement, Value};
 use super::schema::{audit, audit_head};
 use super::{Conn, Tx};
 use crate::domain::audit::{Entry, Event, Head, hex, unhex};
@@ -16,18 +16,32 @@ pub fn append(tx: &mut Tx<'_>, events: Vec<Event>) -> Result<(), Error> {
         return Ok(());
     }
     let mut head = lock_head(tx)?;
-    let mut rows = Vec::with_capacity(events.len());
+    let mut entries = Vec::with_capacity(events.len());
     for event in events {
         let entry = event.entry(&head, tx.now);
         head = entry.head();
-        rows.push(Row::try_from(entry)?);
+        let bytes = |text: &str| {
+            unhex(text).ok_or_else(|| Error::internal("an audit hash is not hexadecimal"))
+        };
+        let hashes = [bytes(&entry.previous_hash)?, bytes(&entry.hash)?];
+        entries.push((entry, hashes));
     }
-    insert_rows!(tx.conn, audit, &rows)?;
+    let rows: Vec<_> = entries.iter().map(|(entry, hashes)| row(entry, hashes)).collect();
+    values::insert(tx.conn, Insert, &rows)?;
     let hash = unhex(&head.hash).unwrap_or_default();
-    diesel::update(audit_head::table.find(1))
-        .set((audit_head::seq.eq(head.seq), audit_head::hash.eq(hash)))
-        .execute(tx.conn)?;
+    let row = [Value::Number(1), Value::Number(head.seq), Value::Bytes(&hash)];
+    values::insert(tx.conn, MoveHead, &[row])?;
     Ok(())
+}
+
+struct MoveHead;
+
+/// The head is there from the first migration on; an insert that finds it is prepared once, an update of
+/// diesel's each time.
+impl Statement for MoveHead {
+    const BEFORE: &'static str = "INSERT INTO audit_head (id, seq, hash)";
+    const AFTER: &'static str =
+        "ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash";
 }
 
 /// The head as stored beside the log.
@@ -48,16 +62,42 @@ pub fn list_after(conn: &mut Conn, seq: i64, limit: i64) -> Result<Vec<Entry>, E
     Ok(rows.into_iter().map(Entry::from).collect())
 }
 
-/// Reads the head by an update that changes nothing, so that other writers wait for this one.
+/// Reads the head so that other writers wait for this one.
 fn lock_head(tx: &mut Tx<'_>) -> Result<Head, Error> {
-    let (seq, hash): (i64, Vec<u8>) = diesel::update(audit_head::table.find(1))
-        .set(audit_head::seq.eq(audit_head::seq))
-        .returning((audit_head::seq, audit_head::hash))
-        .get_result(tx.conn)?;
-    Ok(Head { seq, hash: hex(&hash) })
+    let rows: Vec<(i64, Vec<u8>)> = load_locked!(
+        tx.conn,
+        audit_head::table.find(1).select((audit_head::seq, audit_head::hash))
+    )?;
+    let head = rows.into_iter().next().map(|(seq, hash)| Head { seq, hash: hex(&hash) });
+    head.ok_or_else(|| Error::internal("the audit log has no head"))
 }
 
-#[derive(Queryable, Selectable, Insertable, serde::Serialize)]
+struct Insert;
+
+impl Statement for Insert {
+    const BEFORE: &'static str = "INSERT INTO audit (seq, at, organisation_id, actor_kind, actor_id, actor_name, action, \
+             subject_id, detail, ip, request_id, previous_hash, hash)";
+}
+
+fn row<'a>(e: &'a Entry, [previous_hash, hash]: &'a [Vec<u8>; 2]) -> [Value<'a>; 13] {
+    [
+        Value::Number(e.seq),
+        Value::Time(Some(e.at.naive_utc())),
+        Value::Text(e.organisation_id.as_deref()),
+        e.actor_kind.as_str().into(),
+        Value::Text(e.actor_id.as_deref()),
+        e.actor_name.as_str().into(),
+        e.action.as_str().into(),
+        Value::Text(e.subject_id.as_deref()),
+        e.detail.as_str().into(),
+        Value::Text(e.ip.as_deref()),
+        Value::Text(e.request_id.as_deref()),
+        Value::Bytes(previous_hash),
+        Value::Bytes(hash),
+    ]
+}
+
+#[derive(Queryable, Selectable)]
 #[diesel(table_name = audit)]
 struct Row {
     seq: i64,
@@ -71,35 +111,8 @@ struct Row {
     detail: String,
     ip: Option<String>,
     request_id: Option<String>,
-    #[serde(serialize_with = "as_bytea")]
     previous_hash: Vec<u8>,
-    #[serde(serialize_with = "as_bytea")]
     hash: Vec<u8>,
-}
-
-impl TryFrom<Entry> for Row {
-    type Error = Error;
-
-    fn try_from(e: Entry) -> Result<Self, Error> {
-        let bytes = |text: &str| {
-            unhex(text).ok_or_else(|| Error::internal("an audit hash is not hexadecimal"))
-        };
-        Ok(Self {
-            previous_hash: bytes(&e.previous_hash)?,
-            hash: bytes(&e.hash)?,
-            seq: e.seq,
-            at: e.at.naive_utc(),
-            organisation_id: e.organisation_id,
-            actor_kind: e.actor_kind,
-            actor_id: e.actor_id,
-            actor_name: e.actor_name,
-            action: e.action,
-            subject_id: e.subject_id,
-            detail: e.detail,
-            ip: e.ip,
-            request_id: e.request_id,
-        })
-    }
 }
 
 impl From<Row> for Entry {

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 
 use super::Tx;
-use super::pool::insert_rows;
-use super::pool::values::as_bytea;
+use super::pool::load_listed;
+use super::pool::values::{self, Statement, Value};
 use super::schema::idempotency_keys;
 use crate::error::{Error, is_unique_violation};
 
@@ -36,17 +36,20 @@ pub fn find_all(tx: &mut Tx<'_>, attempts: &[&Attempt]) -> Result<HashMap<Attemp
     if attempts.is_empty() {
         return Ok(HashMap::new());
     }
-    let names = attempts.iter().map(|attempt| attempt.name.as_str());
-    let rows: Vec<(String, String, Vec<u8>, String)> = idempotency_keys::table
-        .filter(idempotency_keys::name.eq_any(names))
-        .filter(idempotency_keys::owner_id.eq_any(attempts.iter().map(|attempt| &attempt.owner_id)))
-        .select((
-            idempotency_keys::owner_id,
-            idempotency_keys::name,
-            idempotency_keys::fingerprint,
-            idempotency_keys::answer,
-        ))
-        .load(tx.conn)?;
+    let names = || attempts.iter().map(|attempt| attempt.name.as_str());
+    let owners = || attempts.iter().map(|attempt| attempt.owner_id.as_str());
+    let rows: Vec<(String, String, Vec<u8>, String)> = load_listed!(
+        &mut *tx.conn,
+        idempotency_keys::table
+            .filter(idempotency_keys::name.eq_any(names()))
+            .filter(idempotency_keys::owner_id.eq_any(owners()))
+            .select((
+                idempotency_keys::owner_id,
+                idempotency_keys::name,
+                idempotency_keys::fingerprint,
+                idempotency_keys::answer,
+            ))
+    )?;
     let known = |attempt: &&Attempt| {
         let (.., fingerprint, answer) = rows
             .iter()
@@ -67,34 +70,26 @@ pub fn find(tx: &mut Tx<'_>, attempt: Option<&Attempt>) -> Result<Option<Known>,
 /// Remembers answers. [`Error::Stale`] if another transaction answered one of them first: tried again,
 /// it finds that answer.
 pub fn insert_all(tx: &mut Tx<'_>, answers: &[(&Attempt, String)]) -> Result<(), Error> {
-    if answers.is_empty() {
-        return Ok(());
-    }
+    let now = Value::Time(Some(tx.now.naive_utc()));
     let rows: Vec<_> = answers
         .iter()
-        .map(|(attempt, answer)| Row {
-            owner_id: &attempt.owner_id,
-            name: &attempt.name,
-            fingerprint: attempt.fingerprint.to_vec(),
-            answer,
-            created_at: tx.now.naive_utc(),
+        .map(|(attempt, answer)| {
+            let (owner, name) = (attempt.owner_id.as_str(), attempt.name.as_str());
+            let fingerprint = Value::Bytes(&attempt.fingerprint);
+            [owner.into(), name.into(), fingerprint, answer.as_str().into(), now]
         })
         .collect();
-    match insert_rows!(tx.conn, idempotency_keys, &rows) {
+    match values::insert(tx.conn, Insert, &rows) {
         Err(e) if is_unique_violation(&e) => Err(Error::Stale),
         other => Ok(other.map(drop)?),
     }
 }
 
-#[derive(Insertable, serde::Serialize)]
-#[diesel(table_name = idempotency_keys)]
-struct Row<'a> {
-    owner_id: &'a str,
-    name: &'a str,
-    #[serde(serialize_with = "as_bytea")]
-    fingerprint: Vec<u8>,
-    answer: &'a str,
-    created_at: NaiveDateTime,
+struct Insert;
+
+impl Statement for Insert {
+    const BEFORE: &'static str =
+        "INSERT INTO idempotency_keys (owner_id, name, fingerprint, answer, created_at)";
 }
 
 /// Forgets answers given before `until`.

@@ -1,6 +1,7 @@
 //! Keys as rows.
 
 mod snapshots;
+mod spending;
 
 use std::collections::BTreeSet;
 
@@ -8,6 +9,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
 
 pub use snapshots::{KeySnapshot, announce, find_snapshot, list_revoked_since, list_snapshots};
+pub use spending::{SpendingKey, lock_shared};
 
 use super::requests::{COUNTED, one};
 use super::schema::{key_usage, keys};
@@ -66,19 +68,6 @@ pub fn lock(tx: &mut Tx<'_>, organisation: &OrganisationId, id: &KeyId) -> Resul
         .set(keys::version.eq(keys::version))
         .execute(tx.conn)?;
     get(tx.conn, organisation, id)
-}
-
-/// These keys, in the order of their ids. Until the transaction ends they cannot change, but other
-/// transactions may look at them in the same way.
-pub fn lock_shared(tx: &mut Tx<'_>, ids: &[&KeyId]) -> Result<Vec<Key>, Error> {
-    let rows: Vec<Row> = super::pool::load_shared!(
-        tx.conn,
-        keys::table
-            .filter(keys::id.eq_any(ids.iter().map(|id| id.as_str())))
-            .order(keys::id)
-            .select(Row::as_select())
-    )?;
-    rows.into_iter().map(Row::parse).collect()
 }
 
 /// The key a request led to.

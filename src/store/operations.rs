@@ -3,7 +3,8 @@
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 
-use super::pool::{MultiBackend, insert_rows};
+use super::pool::MultiBackend;
+use super::pool::values::{self, Statement, Value};
 use super::schema::{operation_digests, operations, organisations, transfers, wallets};
 use super::wallets::replace;
 use super::{Conn, Tx};
@@ -42,9 +43,36 @@ pub struct Total {
 
 /// Adds many operations at once.
 pub fn insert_all(tx: &mut Tx<'_>, new: &[Operation]) -> Result<(), Error> {
-    let rows: Vec<Row> = new.iter().map(Row::from).collect();
-    insert_rows!(tx.conn, operations, &rows)?;
+    values::insert(tx.conn, Insert, &new.iter().map(row).collect::<Vec<_>>())?;
     Ok(())
+}
+
+struct Insert;
+
+impl Statement for Insert {
+    const BEFORE: &'static str = "INSERT INTO operations (id, organisation_id, kind, status, amount, wallet_id, \
+             fulfillment_type, fulfillment_id, memo, maker_key_id, volume_day, last_error, \
+             created_at, updated_at)";
+}
+
+fn row(o: &Operation) -> [Value<'_>; 14] {
+    let spent = o.asked_by.as_ref();
+    [
+        o.id.as_str().into(),
+        o.organisation_id.as_str().into(),
+        o.kind.as_str().into(),
+        o.status.as_str().into(),
+        Value::Number(o.amount),
+        o.counterparty.wallet_id.as_str().into(),
+        Value::Text(o.kind.fulfillment_type()),
+        Value::Text(o.fulfillment_id.as_deref()),
+        Value::Text(o.memo.as_deref()),
+        Value::Text(spent.map(|spent| spent.key_id.as_str())),
+        Value::Text(spent.map(|spent| spent.day.as_str())),
+        Value::Text(o.last_error.as_deref()),
+        Value::Time(Some(o.created_at.naive_utc())),
+        Value::Time(Some(o.updated_at.naive_utc())),
+    ]
 }
 
 /// The operation with this id, if it belongs to the organisation.
@@ -265,7 +293,7 @@ fn parse((row, (name, phone, short_code), transfer): Columns) -> Result<Operatio
     })
 }
 
-#[derive(Queryable, Selectable, Insertable, serde::Serialize)]
+#[derive(Queryable, Selectable)]
 #[diesel(table_name = operations)]
 struct Row {
     id: RequestId,
@@ -274,7 +302,6 @@ struct Row {
     status: String,
     amount: i64,
     wallet_id: WalletId,
-    fulfillment_type: Option<String>,
     fulfillment_id: Option<String>,
     memo: Option<String>,
     maker_key_id: Option<KeyId>,
@@ -282,25 +309,4 @@ struct Row {
     last_error: Option<String>,
     created_at: NaiveDateTime,
     updated_at: NaiveDateTime,
-}
-
-impl From<&Operation> for Row {
-    fn from(o: &Operation) -> Self {
-        Self {
-            id: o.id.clone(),
-            organisation_id: o.organisation_id.clone(),
-            kind: o.kind.as_str().to_owned(),
-            status: o.status.as_str().to_owned(),
-            amount: o.amount,
-            wallet_id: o.counterparty.wallet_id.clone(),
-            fulfillment_type: o.kind.fulfillment_type().map(str::to_owned),
-            fulfillment_id: o.fulfillment_id.clone(),
-            memo: o.memo.clone(),
-            maker_key_id: o.asked_by.as_ref().map(|spent| spent.key_id.clone()),
-            volume_day: o.asked_by.as_ref().map(|spent| spent.day.clone()),
-            last_error: o.last_error.clone(),
-            created_at: o.created_at.naive_utc(),
-            updated_at: o.updated_at.naive_utc(),
-        }
-    }
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
 
-use super::pool::insert_rows;
+use super::pool::values::{self, Statement, Value};
 use super::schema::{decisions, requests};
 use super::{Conn, Tx};
 use crate::domain::id::{DecisionId, KeyId, MemberId, OrganisationId, RequestId};
@@ -135,15 +135,50 @@ fn matching<'a>(organisation: &OrganisationId, filter: Filter<'a>) -> Boxed<'a> 
 
 /// Adds a request.
 pub fn insert(tx: &mut Tx<'_>, request: &Request) -> Result<(), Error> {
-    diesel::insert_into(requests::table).values(Row::try_from(request)?).execute(tx.conn)?;
-    Ok(())
+    insert_all(tx, std::slice::from_ref(request))
 }
 
 /// Adds many requests at once.
 pub fn insert_all(tx: &mut Tx<'_>, requests: &[Request]) -> Result<(), Error> {
-    let rows = requests.iter().map(Row::try_from).collect::<Result<Vec<_>, _>>()?;
-    insert_rows!(tx.conn, requests, &rows)?;
+    let payloads = requests.iter().map(payload).collect::<Result<Vec<_>, _>>()?;
+    let rows: Vec<_> = requests.iter().zip(&payloads).map(|(r, payload)| row(r, payload)).collect();
+    values::insert(tx.conn, Insert, &rows)?;
     Ok(())
+}
+
+struct Insert;
+
+impl Statement for Insert {
+    const BEFORE: &'static str = "INSERT INTO requests (id, organisation_id, kind, payload, maker_id, maker_key_id, \
+             justification, state, version, approvals, approvals_needed, created_at, expires_at, \
+             closed_at)";
+}
+
+fn row<'a>(r: &'a Request, payload: &'a str) -> [Value<'a>; 14] {
+    [
+        r.id.as_str().into(),
+        r.organisation_id.as_str().into(),
+        r.payload.kind().into(),
+        payload.into(),
+        r.maker_id.as_str().into(),
+        Value::Text(r.maker_key_id.as_ref().map(KeyId::as_str)),
+        r.justification.as_str().into(),
+        r.state.name().into(),
+        Value::Number(r.version.0.into()),
+        Value::Number(r.approvals.into()),
+        Value::Number(r.approvals_needed.into()),
+        Value::Time(Some(r.created_at.naive_utc())),
+        Value::Time(Some(r.expires_at.naive_utc())),
+        Value::Time(r.closed_at.map(|at| at.naive_utc())),
+    ]
+}
+
+fn payload(request: &Request) -> Result<String, Error> {
+    match &request.payload {
+        Payload::IssueKey(grant) => serde_json::to_string(grant),
+        Payload::Operation(movement) => serde_json::to_string(movement),
+    }
+    .map_err(Error::internal)
 }
 
 /// Writes where a request stands after a vote or a closing, unless it changed since it was `seen`
@@ -217,7 +252,7 @@ pub fn list_decisions(conn: &mut Conn, ids: &[&RequestId]) -> Result<Vec<Decisio
     rows.into_iter().map(DecisionRow::parse).collect()
 }
 
-#[derive(Queryable, Selectable, Insertable, serde::Serialize)]
+#[derive(Queryable, Selectable)]
 #[diesel(table_name = requests)]
 struct Row {
     id: RequestId,
@@ -234,34 +269,6 @@ struct Row {
     created_at: NaiveDateTime,
     expires_at: NaiveDateTime,
     closed_at: Option<NaiveDateTime>,
-}
-
-impl TryFrom<&Request> for Row {
-    type Error = Error;
-
-    fn try_from(r: &Request) -> Result<Self, Error> {
-        let payload = match &r.payload {
-            Payload::IssueKey(grant) => serde_json::to_string(grant),
-            Payload::Operation(movement) => serde_json::to_string(movement),
-        }
-        .map_err(Error::internal)?;
-        Ok(Self {
-            id: r.id.clone(),
-            organisation_id: r.organisation_id.clone(),
-            kind: r.payload.kind().to_owned(),
-            payload,
-            maker_id: r.maker_id.clone(),
-            maker_key_id: r.maker_key_id.clone(),
-            justification: r.justification.clone(),
-            state: r.state.name().to_owned(),
-            version: r.version.0,
-            approvals: r.approvals,
-            approvals_needed: r.approvals_needed,
-            created_at: r.created_at.naive_utc(),
-            expires_at: r.expires_at.naive_utc(),
-            closed_at: r.closed_at.map(|at| at.naive_utc()),
-        })
-    }
 }
 
 impl Row {

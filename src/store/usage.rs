@@ -8,15 +8,22 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
-use super::pool::values::{ROWS, Value, statement};
+use super::pool::values::{self, Statement, Value};
 use super::schema::{key_usage, usage_hours};
 use super::{Conn, Tx, addresses};
 use crate::domain::id::KeyId;
 use crate::domain::usage::{LastUse, Outcome, Taken, Usage, hour_of, start_of_hour};
 use crate::error::Error;
 
+/// The same number in statements.
+macro_rules! most {
+    () => {
+        4000000000000000000
+    };
+}
+
 /// Sums stop growing here: one that overflowed could never be written again.
-const MOST: i64 = 4_000_000_000_000_000_000;
+const MOST: i64 = most!();
 
 /// Calls of one kind within one hour, all nodes together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,24 +91,58 @@ fn add_totals(tx: &mut Tx<'_>, batch: &[(KeyId, Taken)]) -> Result<(), Error> {
         })
         .collect();
     let rows: Vec<_> = texts.iter().map(|(key, total, ip)| total.row(key, ip.as_deref())).collect();
-    let newer = "excluded.last_used_at IS NOT NULL AND \
-                 (key_usage.last_used_at IS NULL OR key_usage.last_used_at <= excluded.last_used_at)";
-    let newest = |column: &str| {
-        format!("{column} = CASE WHEN {newer} THEN excluded.{column} ELSE key_usage.{column} END")
+    values::insert(tx.conn, AddTotals, &rows)?;
+    Ok(())
+}
+
+struct AddTotals;
+
+/// What a column becomes whose value belongs to the last use.
+macro_rules! newest {
+    ($column:literal) => {
+        concat!(
+            $column,
+            " = CASE WHEN excluded.last_used_at IS NOT NULL AND (key_usage.last_used_at IS NULL \
+             OR key_usage.last_used_at <= excluded.last_used_at) THEN excluded.",
+            $column,
+            " ELSE key_usage.",
+            $column,
+            " END"
+        )
     };
-    let after = format!(
+}
+
+/// What an amount becomes.
+macro_rules! sum_up_to_most {
+    ($table:literal) => {
+        concat!(
+            "amount = CASE WHEN ",
+            $table,
+            ".amount > ",
+            most!(),
+            " - excluded.amount THEN ",
+            most!(),
+            " ELSE ",
+            $table,
+            ".amount + excluded.amount END"
+        )
+    };
+}
+
+impl Statement for AddTotals {
+    const BEFORE: &'static str = "INSERT INTO key_usage \
+        (key_id, allowed, denied, amount, last_used_at, last_ip, last_agent)";
+    const AFTER: &'static str = concat!(
         "ON CONFLICT (key_id) DO UPDATE SET allowed = key_usage.allowed + excluded.allowed, \
-         denied = key_usage.denied + excluded.denied, {}, {}, {}, {}",
-        sum_up_to_most("key_usage"),
-        newest("last_ip"),
-        newest("last_agent"),
-        newest("last_used_at"),
+         denied = key_usage.denied + excluded.denied, ",
+        sum_up_to_most!("key_usage"),
+        ", ",
+        newest!("last_ip"),
+        ", ",
+        newest!("last_agent"),
+        ", ",
+        newest!("last_used_at"),
     );
-    let before = "INSERT INTO key_usage \
-                  (key_id, allowed, denied, amount, last_used_at, last_ip, last_agent)";
-    rows.chunks(ROWS).try_for_each(|rows| {
-        statement(tx.conn, before, rows, &after).execute(tx.conn).map(drop).map_err(Error::from)
-    })
 }
 
 impl Total<'_> {
@@ -117,13 +158,6 @@ impl Total<'_> {
             Value::Text(agent),
         ]
     }
-}
-
-fn sum_up_to_most(table: &str) -> String {
-    format!(
-        "amount = CASE WHEN {table}.amount > {MOST} - excluded.amount THEN {MOST} \
-         ELSE {table}.amount + excluded.amount END"
-    )
 }
 
 fn add_hours(tx: &mut Tx<'_>, batch: &[(KeyId, Taken)]) -> Result<(), Error> {
@@ -147,15 +181,20 @@ fn add_hours(tx: &mut Tx<'_>, batch: &[(KeyId, Taken)]) -> Result<(), Error> {
         ]
     };
     let rows: Vec<_> = sums.into_iter().map(row).collect();
-    let after = format!(
+    values::insert(tx.conn, AddHours, &rows)?;
+    Ok(())
+}
+
+struct AddHours;
+
+impl Statement for AddHours {
+    const BEFORE: &'static str =
+        "INSERT INTO usage_hours (key_id, hour, endpoint, outcome, calls, amount)";
+    const AFTER: &'static str = concat!(
         "ON CONFLICT (key_id, hour, endpoint, outcome) DO UPDATE SET \
-         calls = usage_hours.calls + excluded.calls, {}",
-        sum_up_to_most("usage_hours")
+         calls = usage_hours.calls + excluded.calls, ",
+        sum_up_to_most!("usage_hours"),
     );
-    let before = "INSERT INTO usage_hours (key_id, hour, endpoint, outcome, calls, amount)";
-    rows.chunks(ROWS).try_for_each(|rows| {
-        statement(tx.conn, before, rows, &after).execute(tx.conn).map(drop).map_err(Error::from)
-    })
 }
 
 /// The counts of these keys.

@@ -1,12 +1,13 @@
 //! What keys have spent on each calendar day, as rows that hold the daily limit exactly on any number
 //! of nodes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{Days, NaiveDate};
 use diesel::prelude::*;
 
-use super::pool::values::{ROWS, Value, statement};
+use super::pool::values::{self, Statement, Value};
+use super::pool::{load_listed, load_locked};
 use super::schema::key_volumes;
 use super::{Conn, Tx};
 use crate::domain::id::KeyId;
@@ -29,17 +30,34 @@ pub type Volumes = BTreeMap<KeyId, Volume>;
 /// steps back over midnight does not open yesterday's volume once more.
 pub fn lock_all(tx: &mut Tx<'_>, keys: &BTreeMap<KeyId, NaiveDate>) -> Result<Volumes, Error> {
     let begun = newest(tx.conn, keys)?;
+    if begun.len() == keys.len() {
+        return lock_begun(tx, &begun);
+    }
     let days: Vec<(&KeyId, String)> = keys
         .iter()
         .map(|(key, today)| (key, begun.get(key).cloned().unwrap_or_else(|| today.to_string())))
         .collect();
     let rows: Vec<[Value<'_>; 3]> = days.iter().map(|(key, day)| row(key, day, 0)).collect();
     let mut volumes = Volumes::new();
-    for rows in rows.chunks(ROWS) {
-        let locked: Vec<Locked> = statement(tx.conn, INSERT, rows, KEEP).load(tx.conn)?;
-        volumes.extend(locked.into_iter().map(|l| (l.key_id, Volume { day: l.day, used: l.used })));
+    for (key, day, used) in values::insert_returning(tx.conn, Begin, &rows)? {
+        volumes.insert(key.parse().map_err(Error::internal)?, Volume { day, used });
     }
     Ok(volumes)
+}
+
+/// Takes the locks of rows that are all there: that changes none of them.
+fn lock_begun(tx: &mut Tx<'_>, begun: &HashMap<KeyId, String>) -> Result<Volumes, Error> {
+    let days: BTreeSet<&str> = begun.values().map(String::as_str).collect();
+    let rows: Vec<(KeyId, String, i64)> = load_locked!(
+        tx.conn,
+        key_volumes::table
+            .filter(key_volumes::key_id.eq_any(begun.keys().map(KeyId::as_str)))
+            .filter(key_volumes::day.eq_any(days.iter().copied()))
+            .order((key_volumes::key_id, key_volumes::day))
+            .select((key_volumes::key_id, key_volumes::day, key_volumes::used))
+    )?;
+    let of_today = rows.into_iter().filter(|(key, day, _)| begun.get(key) == Some(day));
+    Ok(of_today.map(|(key, day, used)| (key, Volume { day, used })).collect())
 }
 
 /// The same for one key.
@@ -52,29 +70,27 @@ pub fn lock(tx: &mut Tx<'_>, key: &KeyId, today: NaiveDate) -> Result<Volume, Er
 pub fn set_all(tx: &mut Tx<'_>, volumes: &Volumes) -> Result<(), Error> {
     let rows: Vec<[Value<'_>; 3]> =
         volumes.iter().map(|(key, volume)| row(key, &volume.day, volume.used)).collect();
-    for rows in rows.chunks(ROWS) {
-        statement(tx.conn, INSERT, rows, REPLACE).execute(tx.conn)?;
-    }
+    values::insert(tx.conn, Replace, &rows)?;
     Ok(())
 }
 
-const INSERT: &str = "INSERT INTO key_volumes (key_id, day, used)";
-const KEEP: &str = "ON CONFLICT (key_id, day) DO UPDATE SET used = key_volumes.used \
-                    RETURNING key_id, day, used";
-const REPLACE: &str = "ON CONFLICT (key_id, day) DO UPDATE SET used = excluded.used";
+struct Begin;
 
-fn row<'a>(key: &'a KeyId, day: &'a str, used: i64) -> [Value<'a>; 3] {
-    [Value::Text(Some(key.as_str())), Value::Text(Some(day)), Value::Number(used)]
+impl Statement for Begin {
+    const BEFORE: &'static str = "INSERT INTO key_volumes (key_id, day, used)";
+    const AFTER: &'static str = "ON CONFLICT (key_id, day) DO UPDATE SET used = key_volumes.used \
+                                 RETURNING key_id, day, used";
 }
 
-#[derive(QueryableByName)]
-struct Locked {
-    #[diesel(sql_type = diesel::sql_types::Text)]
-    key_id: KeyId,
-    #[diesel(sql_type = diesel::sql_types::Text)]
-    day: String,
-    #[diesel(sql_type = diesel::sql_types::BigInt)]
-    used: i64,
+struct Replace;
+
+impl Statement for Replace {
+    const BEFORE: &'static str = Begin::BEFORE;
+    const AFTER: &'static str = "ON CONFLICT (key_id, day) DO UPDATE SET used = excluded.used";
+}
+
+fn row<'a>(key: &'a KeyId, day: &'a str, used: i64) -> [Value<'a>; 3] {
+    [key.as_str().into(), day.into(), Value::Number(used)]
 }
 
 /// What a key used of `today`.
@@ -92,12 +108,14 @@ fn newest(
     keys: &BTreeMap<KeyId, NaiveDate>,
 ) -> Result<HashMap<KeyId, String>, Error> {
     let Some(first) = keys.values().min() else { return Ok(HashMap::new()) };
-    let found: Vec<(KeyId, String)> = key_volumes::table
-        .filter(key_volumes::key_id.eq_any(keys.keys().map(KeyId::as_str)))
-        .filter(key_volumes::day.ge(first.to_string()))
-        .order(key_volumes::day)
-        .select((key_volumes::key_id, key_volumes::day))
-        .load(conn)?;
+    let found: Vec<(KeyId, String)> = load_listed!(
+        conn,
+        key_volumes::table
+            .filter(key_volumes::key_id.eq_any(keys.keys().map(KeyId::as_str)))
+            .filter(key_volumes::day.ge(first.to_string()))
+            .order(key_volumes::day)
+            .select((key_volumes::key_id, key_volumes::day))
+    )?;
     let counts = |(key, day): &(KeyId, String)| {
         keys.get(key).is_some_and(|today| {
             let last = today.checked_add_days(Days::new(2)).unwrap_or(*today);

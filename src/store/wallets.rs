@@ -1,9 +1,14 @@
 //! Wallets and the transfers between them as rows: a double-entry ledger.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
+use diesel::backend::Backend;
+use diesel::expression::{AppearsOnTable, SelectableExpression, ValidGrouping, is_aggregate};
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::sql_types::{Nullable, Text};
 
+use super::pool::load_listed;
 use super::schema::{transfers, wallets};
 use super::{Conn, Tx, organisations};
 use crate::domain::id::{OrganisationId, TransferId, WalletId};
@@ -51,7 +56,7 @@ pub struct Wallet {
 
 diesel::define_sql_function! {
     /// The same function in both databases.
-    fn replace(text: diesel::sql_types::Nullable<diesel::sql_types::Text>, from: diesel::sql_types::Text, to: diesel::sql_types::Text) -> diesel::sql_types::Nullable<diesel::sql_types::Text>;
+    fn replace(text: Nullable<Text>, from: Text, to: Text) -> Nullable<Text>;
 }
 
 /// Opens an empty wallet; refused if the short code or phone number has one already.
@@ -116,25 +121,22 @@ pub fn balances(conn: &mut Conn, ids: &[&WalletId]) -> Result<HashMap<WalletId, 
 
 /// The wallets of these parties, as far as they have one.
 pub fn find_parties(conn: &mut Conn, parties: &[&Party]) -> Result<HashMap<Party, Wallet>, Error> {
-    let (mut phones, mut codes) = (Vec::new(), Vec::new());
+    // Each once: many want to move money to the same wallet at once.
+    let (mut phones, mut codes) = (BTreeSet::new(), BTreeSet::new());
     for party in parties {
         match party {
-            Party::Phone(phone) => phones.push(phone.as_str()),
-            Party::Merchant(code) => codes.push(code.as_str()),
-        }
+            Party::Phone(phone) => phones.insert(phone.as_str()),
+            Party::Merchant(code) => codes.insert(code.as_str()),
+        };
     }
     let mut found: Vec<Wallet> = Vec::new();
     if !phones.is_empty() {
-        // Written out, because an index on an expression serves no expression with parameters.
-        let compact = diesel::dsl::sql::<diesel::sql_types::Nullable<diesel::sql_types::Text>>(
-            "replace(wallets.phone, ' ', '')",
-        );
-        found.extend(
+        found.extend(load_listed!(
+            &mut *conn,
             wallets::table
-                .filter(compact.eq_any(phones))
+                .filter(CompactPhone.eq_any(phones.iter().copied()))
                 .select(Wallet::as_select())
-                .load::<Wallet>(conn)?,
-        );
+        )?);
     }
     if !codes.is_empty() {
         let merchants = wallets::table.filter(wallets::short_code.eq_any(codes));
@@ -142,6 +144,30 @@ pub fn find_parties(conn: &mut Conn, parties: &[&Party]) -> Result<HashMap<Party
     }
     Ok(found.into_iter().filter_map(|wallet| Some((party_of(&wallet)?, wallet))).collect())
 }
+
+/// A phone number without its spaces. Written out, because an index on an expression serves no expression
+/// with parameters.
+#[derive(Clone, Copy, QueryId)]
+struct CompactPhone;
+
+impl Expression for CompactPhone {
+    type SqlType = Nullable<Text>;
+}
+
+impl<DB: Backend> QueryFragment<DB> for CompactPhone {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql("replace(wallets.phone, ' ', '')");
+        Ok(())
+    }
+}
+
+impl ValidGrouping<()> for CompactPhone {
+    type IsAggregate = is_aggregate::No;
+}
+
+impl AppearsOnTable<wallets::table> for CompactPhone {}
+
+impl SelectableExpression<wallets::table> for CompactPhone {}
 
 fn party_of(wallet: &Wallet) -> Option<Party> {
     match (&wallet.phone, &wallet.short_code) {

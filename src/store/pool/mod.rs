@@ -57,20 +57,28 @@ pub enum Change {
 /// What is told of changes, after the commit and before the answer.
 pub type Observer = Arc<dyn Fn(Vec<Change>) + Send + Sync>;
 
-/// Adds many rows with one statement where the database gains by it.
-macro_rules! insert_rows {
-    ($conn:expr, $table:ident, $rows:expr) => {
+/// Loads rows that nobody else may lock or change until the transaction ends, in the order of the query.
+macro_rules! load_locked {
+    ($conn:expr, $query:expr) => {
         match $conn {
-            $crate::store::Conn::Postgres(conn) => {
-                $crate::store::pool::values::insert_as_json(conn, stringify!($table), $rows)
-            }
-            $crate::store::Conn::Sqlite(conn) => {
-                diesel::insert_into($table::table).values($rows).execute(conn)
-            }
+            $crate::store::Conn::Postgres(conn) => $query.for_no_key_update().load(conn),
+            $crate::store::Conn::Sqlite(conn) => $query.load(conn),
         }
     };
 }
-pub(in crate::store) use insert_rows;
+pub(in crate::store) use load_locked;
+
+/// Loads rows by a query with a list in it. PostgreSQL takes the whole list as one value, so that the query
+/// is the same however long that is, and is planned once; but only if diesel knows whom it is for.
+macro_rules! load_listed {
+    ($conn:expr, $query:expr) => {
+        match $conn {
+            $crate::store::Conn::Postgres(conn) => $query.load(conn),
+            $crate::store::Conn::Sqlite(conn) => $query.load(conn),
+        }
+    };
+}
+pub(in crate::store) use load_listed;
 
 /// Loads rows that nobody else may change until the transaction ends. On SQLite a write transaction has
 /// the whole file to itself.

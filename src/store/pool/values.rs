@@ -1,77 +1,209 @@
-//! Many rows in one statement, on either database.
+//! Many rows at once, on either database, by statements that are prepared once for each connection.
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
 use chrono::NaiveDateTime;
+use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
-use diesel::sql_types::{BigInt, Nullable, Text, Timestamp};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text, Timestamp};
+use diesel::sqlite::Sqlite;
 
-use super::{Conn, MultiBackend};
-use crate::domain::audit::hex;
-
-/// Rows in one statement: SQLite takes 32,766 values, PostgreSQL 65,535.
-pub(in crate::store) const ROWS: usize = 1_000;
+use super::Conn;
 
 /// One value of a row.
+#[derive(Clone, Copy)]
 pub(in crate::store) enum Value<'a> {
     Text(Option<&'a str>),
     Number(i64),
     Time(Option<NaiveDateTime>),
+    Bytes(&'a [u8]),
 }
 
-/// A statement that holds rows between `before` and `after`, at most [`ROWS`] of them.
-pub(in crate::store) fn statement<'a, const N: usize>(
-    conn: &Conn,
-    before: &str,
-    rows: &[[Value<'a>; N]],
-    after: &str,
-) -> BoxedSqlQuery<'a, MultiBackend, SqlQuery> {
-    // SQLite looks `$1` up by its name, which takes the longer the more of them there are.
-    let mark = match conn {
-        Conn::Sqlite(_) => '?',
-        Conn::Postgres(_) => '$',
-    };
-    let mut sql = format!("{before} VALUES ");
-    let mut number = 0;
-    for row in 0..rows.len() {
-        sql.push_str(if row == 0 { "(" } else { "), (" });
-        for column in 0..N {
-            number += 1;
-            let comma = if column == 0 { "" } else { ", " };
-            // Writing to a text cannot fail.
-            let _ = write!(sql, "{comma}{mark}{number}");
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(Some(text))
+    }
+}
+
+/// A statement that writes rows, as a type: by its type diesel finds what was prepared without writing the
+/// text anew.
+pub(in crate::store) trait Statement: 'static {
+    /// `INSERT INTO` with the names of the columns.
+    const BEFORE: &'static str;
+    /// What happens to rows that are there already.
+    const AFTER: &'static str = "";
+}
+
+/// Writes rows; gives how many were written.
+pub(in crate::store) fn insert<S: Statement, const N: usize>(
+    conn: &mut Conn,
+    _: S,
+    rows: &[[Value<'_>; N]],
+) -> QueryResult<usize> {
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    match conn {
+        Conn::Sqlite(conn) => {
+            let times = texts_of_times(rows);
+            let row = |values| OneRow::<S> { times: &times, values, statement: PhantomData };
+            rows.iter().map(|values| row(values).execute(conn)).sum()
+        }
+        Conn::Postgres(conn) => {
+            Columns::<S> { columns: columns(rows), statement: PhantomData }.execute(conn)
         }
     }
-    let _ = write!(sql, ") {after}");
-    let query = diesel::sql_query(sql).into_boxed::<MultiBackend>();
-    rows.iter().flatten().fold(query, |query, value| match *value {
-        Value::Text(text) => query.bind::<Nullable<Text>, _>(text),
-        Value::Number(number) => query.bind::<BigInt, _>(number),
-        Value::Time(time) => query.bind::<Nullable<Timestamp>, _>(time),
-    })
 }
 
-/// Adds rows that are named like the columns of their table. All of them are one value of one statement:
-/// thousands of values would take PostgreSQL longer to read than to store.
-pub(in crate::store) fn insert_as_json(
-    conn: &mut PgConnection,
-    table: &str,
-    rows: &[impl serde::Serialize],
-) -> QueryResult<usize> {
-    let json = serde_json::to_string(rows)
-        .map_err(|e| diesel::result::Error::SerializationError(Box::new(e)))?;
-    diesel::sql_query(format!(
-        "INSERT INTO {table} SELECT * FROM json_populate_recordset(NULL::{table}, $1::json)"
-    ))
-    .bind::<Text, _>(json)
-    .execute(conn)
+/// Writes rows; gives two texts and a number of each, as the statement returns them.
+pub(in crate::store) fn insert_returning<S: Statement, const N: usize>(
+    conn: &mut Conn,
+    _: S,
+    rows: &[[Value<'_>; N]],
+) -> QueryResult<Vec<(String, String, i64)>> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    match conn {
+        Conn::Sqlite(conn) => {
+            let times = texts_of_times(rows);
+            let row = |values| OneRow::<S> { times: &times, values, statement: PhantomData };
+            rows.iter().map(|values| row(values).get_result(conn)).collect()
+        }
+        Conn::Postgres(conn) => {
+            Columns::<S> { columns: columns(rows), statement: PhantomData }.load(conn)
+        }
+    }
 }
 
-/// Bytes as PostgreSQL reads them from a text.
-pub(in crate::store) fn as_bytea<S: serde::Serializer>(
-    bytes: &[u8],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("\\x{}", hex(bytes)))
+/// Times as SQLite stores them. Most rows of a statement share theirs, and writing them out takes long.
+fn texts_of_times<const N: usize>(rows: &[[Value<'_>; N]]) -> BTreeMap<NaiveDateTime, String> {
+    let mut texts = BTreeMap::new();
+    for value in rows.iter().flatten() {
+        if let Value::Time(Some(time)) = value {
+            // The same text that diesel writes.
+            texts.entry(*time).or_insert_with(|| time.to_string());
+        }
+    }
+    texts
 }
+
+/// A statement with the values of one row: SQLite is fastest when it runs the same small one many times.
+struct OneRow<'a, S> {
+    times: &'a BTreeMap<NaiveDateTime, String>,
+    values: &'a [Value<'a>],
+    statement: PhantomData<S>,
+}
+
+impl<S: Statement> QueryFragment<Sqlite> for OneRow<'_, S> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql(S::BEFORE);
+        let mut between = " VALUES (";
+        for value in self.values {
+            out.push_sql(std::mem::replace(&mut between, ", "));
+            self.bind(value, &mut out)?;
+        }
+        out.push_sql(") ");
+        out.push_sql(S::AFTER);
+        Ok(())
+    }
+}
+
+impl<'a, S> OneRow<'a, S> {
+    fn bind<'b>(
+        &'b self,
+        value: &'b Value<'a>,
+        out: &mut AstPass<'_, 'b, Sqlite>,
+    ) -> QueryResult<()> {
+        match value {
+            Value::Text(text) => out.push_bind_param::<Nullable<Text>, _>(text),
+            Value::Number(number) => out.push_bind_param::<BigInt, _>(number),
+            Value::Time(None) => out.push_bind_param::<Nullable<Text>, _>(&None::<&str>),
+            Value::Time(Some(time)) => {
+                let text = self.times.get(time).map_or("", String::as_str);
+                out.push_bind_param::<Text, str>(text)
+            }
+            Value::Bytes(bytes) => out.push_bind_param::<Binary, [u8]>(bytes),
+        }
+    }
+}
+
+/// A statement with each column of its rows as one value: thousands of values would take PostgreSQL longer
+/// to read than to store.
+struct Columns<'a, S> {
+    columns: Vec<Column<'a>>,
+    statement: PhantomData<S>,
+}
+
+enum Column<'a> {
+    Text(Vec<Option<&'a str>>),
+    Number(Vec<i64>),
+    Time(Vec<Option<NaiveDateTime>>),
+    Bytes(Vec<&'a [u8]>),
+}
+
+/// The columns of rows that all hold the same kinds of values.
+fn columns<'a, const N: usize>(rows: &[[Value<'a>; N]]) -> Vec<Column<'a>> {
+    let mut columns: Vec<Column<'a>> = Vec::with_capacity(N);
+    for row in rows {
+        for (place, value) in row.iter().enumerate() {
+            match (columns.get_mut(place), *value) {
+                (Some(Column::Text(column)), Value::Text(text)) => column.push(text),
+                (Some(Column::Number(column)), Value::Number(number)) => column.push(number),
+                (Some(Column::Time(column)), Value::Time(time)) => column.push(time),
+                (Some(Column::Bytes(column)), Value::Bytes(bytes)) => column.push(bytes),
+                (_, Value::Text(text)) => columns.push(Column::Text(vec![text])),
+                (_, Value::Number(number)) => columns.push(Column::Number(vec![number])),
+                (_, Value::Time(time)) => columns.push(Column::Time(vec![time])),
+                (_, Value::Bytes(bytes)) => columns.push(Column::Bytes(vec![bytes])),
+            }
+        }
+    }
+    columns
+}
+
+impl<S: Statement> QueryFragment<Pg> for Columns<'_, S> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(S::BEFORE);
+        let mut between = " SELECT * FROM unnest(";
+        for column in &self.columns {
+            out.push_sql(std::mem::replace(&mut between, ", "));
+            column.bind(&mut out)?;
+        }
+        out.push_sql(") ");
+        out.push_sql(S::AFTER);
+        Ok(())
+    }
+}
+
+impl Column<'_> {
+    fn bind<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        match self {
+            Self::Text(texts) => out.push_bind_param::<Array<Nullable<Text>>, _>(texts),
+            Self::Number(numbers) => out.push_bind_param::<Array<BigInt>, _>(numbers),
+            Self::Time(times) => out.push_bind_param::<Array<Nullable<Timestamp>>, _>(times),
+            Self::Bytes(bytes) => out.push_bind_param::<Array<Binary>, _>(bytes),
+        }
+    }
+}
+
+/// What makes a statement of ours one of diesel's.
+macro_rules! statement {
+    ($name:ident, $conn:ty) => {
+        impl<S: Statement> QueryId for $name<'_, S> {
+            type QueryId = S;
+            const HAS_STATIC_QUERY_ID: bool = true;
+        }
+
+        impl<S> Query for $name<'_, S> {
+            type SqlType = (Text, Text, BigInt);
+        }
+
+        impl<S> RunQueryDsl<$conn> for $name<'_, S> {}
+    };
+}
+
+statement!(OneRow, SqliteConnection);
+statement!(Columns, PgConnection);

@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use diesel::connection::{AnsiTransactionManager, Connection, TransactionManager as _};
+use diesel::connection::{
+    AnsiTransactionManager, Connection, SimpleConnection as _, TransactionManager as _,
+};
 use diesel::r2d2::Pool;
 use diesel::result::QueryResult;
 use tokio::sync::oneshot;
@@ -23,6 +25,11 @@ const QUEUE: usize = 1024;
 const BATCH: usize = 256;
 /// How often the file is looked at for what other processes wrote.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Room for the pages that every write changes, and for several seconds of writes before their pages go from the
+/// log to the file: each page goes there once, however many writes changed it. A write is as durable as before,
+/// because the log is what a commit waits for.
+const FOR_MANY_WRITES: &str = "PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 16000";
 
 type Manager = <Conn as Connection>::TransactionManager;
 
@@ -68,7 +75,8 @@ impl Writer {
             return Ok(Self::Postgres(pool.clone(), shared));
         }
         let (sender, jobs) = sync_channel(QUEUE);
-        let conn = opener.writer().context("opening the writing connection")?;
+        let mut conn = opener.writer().context("opening the writing connection")?;
+        conn.batch_execute(FOR_MANY_WRITES).context("setting the writing connection up")?;
         let thread = std::thread::Builder::new()
             .name("countersign-writer".to_owned())
             .spawn(move || write_in_batches(conn, &shared, &jobs))
@@ -250,8 +258,18 @@ fn run_batch(
     (first, jobs): (Job, &Receiver<Job>),
     done: &mut Vec<Done>,
 ) -> QueryResult<()> {
-    let mut next = Some(first);
-    while let Some(job) = next {
+    // The first needs no savepoint, which would keep a copy of each page that it changes: if it fails there
+    // is nothing else in the transaction yet.
+    let one = first(conn, shared);
+    let failed = !one.keep;
+    done.push(one);
+    if failed {
+        Manager::rollback_transaction(conn)?;
+        begin(conn)?;
+    }
+    while done.len() < BATCH
+        && let Ok(job) = jobs.try_recv()
+    {
         Manager::begin_transaction(conn)?;
         let one = job(conn, shared);
         let ended = if one.keep {
@@ -261,7 +279,6 @@ fn run_batch(
         };
         done.push(one);
         ended?;
-        next = if done.len() < BATCH { jobs.try_recv().ok() } else { None };
     }
     Ok(())
 }

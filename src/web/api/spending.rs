@@ -80,25 +80,28 @@ impl Till {
 async fn work(db: Db, mut waiting: mpsc::Receiver<Job>) {
     let mut jobs = Vec::with_capacity(BATCH);
     while waiting.recv_many(&mut jobs, BATCH).await > 0 {
-        let wishes: Arc<[Wish]> = jobs.iter().map(|job| job.wish.clone()).collect();
-        let (written, batch) = (Arc::clone(&wishes), jobs.drain(..));
+        let (wishes, callers): (Vec<_>, Vec<_>) =
+            jobs.drain(..).map(|job| (job.wish, job.answer)).unzip();
+        let wishes: Arc<[Wish]> = wishes.into();
+        let written = Arc::clone(&wishes);
+        let callers = callers.into_iter();
         match db.write(move |tx| operations::make_all(tx, &written)).await {
             Ok(answers) => {
-                for (job, answer) in batch.zip(answers) {
+                for (caller, answer) in callers.zip(answers) {
                     // A caller that went away does not undo what is committed.
-                    let _ = job.answer.send(Ok(answer));
+                    let _ = caller.send(Ok(answer));
                 }
             }
             // A database that was too busy for all of them would be so for each, one wait after the other.
-            Err(Error::Busy) => batch.for_each(|job| drop(job.answer.send(Err(Error::Busy)))),
+            Err(Error::Busy) => callers.for_each(|caller| drop(caller.send(Err(Error::Busy)))),
             Err(e) if wishes.len() == 1 && !matches!(e, Error::Stale) => {
-                batch.for_each(|job| drop(job.answer.send(Err(Error::Busy))));
+                callers.for_each(|caller| drop(caller.send(Err(Error::Busy))));
                 tracing::error!(cause = %e, "an operation could not be written");
             }
             // One wish that cannot be written must not take the others along.
             Err(_) => {
-                for job in batch {
-                    let _ = job.answer.send(make_alone(&db, job.wish).await);
+                for (wish, caller) in wishes.iter().zip(callers) {
+                    let _ = caller.send(make_alone(&db, wish).await);
                 }
             }
         }
@@ -106,7 +109,7 @@ async fn work(db: Db, mut waiting: mpsc::Receiver<Job>) {
 }
 
 /// Writes one wish; once more if another node was faster under the same name, to find its answer.
-async fn make_alone(db: &Db, wish: Wish) -> Result<Answer, Error> {
+async fn make_alone(db: &Db, wish: &Wish) -> Result<Answer, Error> {
     let mut result = Err(Error::Stale);
     for _ in 0..2 {
         let wish = wish.clone();

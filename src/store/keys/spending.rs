@@ -1,0 +1,86 @@
+//! What of a key decides whether it may spend.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use diesel::prelude::*;
+
+use crate::domain::id::{KeyId, MemberId, OrganisationId};
+use crate::domain::key::KeyState;
+use crate::error::Error;
+use crate::store::Tx;
+use crate::store::pool::load_shared;
+use crate::store::schema::keys;
+
+/// A key as far as spending goes: many are read for each transaction, and most of a key is not needed.
+#[derive(Clone, Debug)]
+pub struct SpendingKey {
+    /// Its id.
+    pub id: KeyId,
+    /// Who owns it.
+    pub organisation_id: OrganisationId,
+    /// Who asked for it.
+    pub maker_id: MemberId,
+    /// What people call it.
+    pub label: String,
+    /// The most that one transaction may move, in minor units.
+    pub max_transaction: Option<i64>,
+    /// The most that it may move in a day.
+    pub max_daily: Option<i64>,
+    permissions: String,
+    expires_at: Option<DateTime<Utc>>,
+    is_active: bool,
+}
+
+impl SpendingKey {
+    /// True if it opens something at `now`.
+    pub fn is_live(&self, now: DateTime<Utc>) -> bool {
+        self.is_active && self.expires_at.is_none_or(|end| now < end)
+    }
+
+    /// True if it has the permission.
+    pub fn may(&self, permission: &str) -> bool {
+        self.permissions.split_whitespace().any(|one| one == permission)
+    }
+}
+
+/// These keys, in the order of their ids. Until the transaction ends they cannot change, but other
+/// transactions may look at them in the same way.
+pub fn lock_shared(tx: &mut Tx<'_>, ids: &[&KeyId]) -> Result<Vec<SpendingKey>, Error> {
+    let rows: Vec<Row> = load_shared!(
+        tx.conn,
+        keys::table
+            .filter(keys::id.eq_any(ids.iter().map(|id| id.as_str())))
+            .order(keys::id)
+            .select(Row::as_select())
+    )?;
+    Ok(rows.into_iter().map(SpendingKey::from).collect())
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = keys)]
+struct Row {
+    id: KeyId,
+    organisation_id: OrganisationId,
+    maker_id: MemberId,
+    label: String,
+    permissions: String,
+    max_transaction: Option<i64>,
+    max_daily: Option<i64>,
+    expires_at: Option<NaiveDateTime>,
+    state: String,
+}
+
+impl From<Row> for SpendingKey {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            organisation_id: row.organisation_id,
+            maker_id: row.maker_id,
+            label: row.label,
+            max_transaction: row.max_transaction,
+            max_daily: row.max_daily,
+            permissions: row.permissions,
+            expires_at: row.expires_at.map(|at| at.and_utc()),
+            is_active: row.state == KeyState::Active.name(),
+        }
+    }
+}
