@@ -14,6 +14,8 @@ NGINX = "nginx, keys in a `map`"
 HAPROXY = "HAProxy, keys in a map file"
 # How many keys the proxies hold, and Countersign where it is compared with them.
 USUAL = 10_000
+# Seconds after which the first use of each key is written down, and its maker told of the address.
+WARM = 8
 QUESTION = json.dumps({"key": "{key}", "permission": "read_balance", "ip": "127.0.0.1"})
 
 
@@ -105,5 +107,5 @@ def compare(context, targets):
     """Every target in turn, while all other servers stand still."""
     run = alone(context.effort.seconds)
     for target in targets.values():
-        alone(1)(target, 0)
+        alone(WARM)(target, 0)
     return interleave(targets, context.effort.rounds, run)

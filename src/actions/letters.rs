@@ -1,22 +1,24 @@
 //! The mails of the product: who gets which, and what they say. Rendered when they are queued.
 
+mod addresses;
+
 use askama::Template;
 use chrono::TimeDelta;
 
 use crate::domain::key::{Grant, Key};
 use crate::domain::member::{Actor, Member};
-use crate::domain::money::{Currency, Money, group};
+use crate::domain::money::{Currency, Money};
 use crate::domain::movement::Movement;
 use crate::domain::operation::OperationStatus;
 use crate::domain::organisation::Organisation;
 use crate::domain::request::{Payload, Request};
 use crate::domain::text::Email;
-use crate::domain::usage::Address;
 use crate::error::Error;
 use crate::mail::Letter;
-use crate::store::addresses;
 use crate::store::operations::News;
 use crate::store::{Tx, members, outbox};
+
+pub(super) use addresses::addresses_seen;
 
 /// Checkers hear of the operations of keys at most so often.
 pub(super) const DIGEST_EVERY: TimeDelta = TimeDelta::minutes(5);
@@ -221,52 +223,6 @@ pub(super) fn key_revoked(tx: &mut Tx<'_>, key: &Key, by: &str, reason: &str) ->
     to_maker_and_contact(tx, key, &content)
 }
 
-/// Tells the maker and the contact address where the key was called from for the first time.
-pub(super) fn addresses_seen(
-    tx: &mut Tx<'_>,
-    key: &Key,
-    news: &addresses::News,
-) -> Result<(), Error> {
-    let label = &key.grant.label;
-    let (subject, what) = if news.total == 1 {
-        (format!("New address: {label}"), "an address".to_owned())
-    } else {
-        let total = group(news.total);
-        (format!("{total} new addresses: {label}"), format!("{total} addresses"))
-    };
-    let mut facts: Vec<_> =
-        news.newest.iter().map(|address| ("From", address_fact(address))).collect();
-    let listed = i64::try_from(news.newest.len()).unwrap_or(i64::MAX);
-    if news.total > listed {
-        facts.push(("And", format!("{} more", group(news.total - listed))));
-    }
-    let content = Content {
-        subject,
-        opening: format!(
-            "The key “{label}” was called from {what} it had never been called from before."
-        ),
-        facts,
-        closing: "If that was not expected, revoke the key on its page; that takes effect at once. \
-                  New addresses of one key are mailed at most once an hour.",
-        link: ("See where the key is used", format!("{}#usage", key_link(tx, key))),
-    };
-    to_maker_and_contact(tx, key, &content)
-}
-
-fn address_fact(address: &Address) -> String {
-    let calls = match address.calls {
-        1 => "1 call".to_owned(),
-        calls => format!("{} calls", group(calls)),
-    };
-    let denied = match address.denied {
-        0 => String::new(),
-        denied if denied == address.calls => ", denied".to_owned(),
-        denied => format!(", {} denied", group(denied)),
-    };
-    let first = address.first_seen_at.format("%-d %b %Y, %H:%M UTC");
-    format!("{}, first on {first}, {calls}{denied}", address.ip)
-}
-
 /// Invites somebody to choose a password.
 pub(super) fn invitation(
     tx: &mut Tx<'_>,
@@ -298,9 +254,13 @@ fn to_maker(tx: &mut Tx<'_>, request: &Request, content: &Content) -> Result<(),
 }
 
 fn to_maker_and_contact(tx: &mut Tx<'_>, key: &Key, content: &Content) -> Result<(), Error> {
+    maker_and_contact(tx, key)?.iter().try_for_each(|to| queue(tx, to, content))
+}
+
+fn maker_and_contact(tx: &mut Tx<'_>, key: &Key) -> Result<Vec<Email>, Error> {
     let maker = members::find(tx.conn, &key.maker_id)?.map(|maker| maker.email);
     let contact = key.grant.contact_email.clone().filter(|contact| maker.as_ref() != Some(contact));
-    maker.into_iter().chain(contact).try_for_each(|to| queue(tx, &to, content))
+    Ok(maker.into_iter().chain(contact).collect())
 }
 
 fn queue(tx: &mut Tx<'_>, to: &Email, content: &Content) -> Result<(), Error> {

@@ -11,7 +11,26 @@ pub const LIST_MAX: usize = 100;
 /// Addresses and networks, canonical and sorted; an empty list means any address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct AllowedIps(Box<[IpNet]>);
+pub struct AllowedIps(Nets);
+
+/// Most lists have one entry, which takes no memory of its own here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Nets {
+    One(IpNet),
+    Many(Box<[IpNet]>),
+}
+
+impl Default for Nets {
+    fn default() -> Self {
+        Self::Many(Box::default())
+    }
+}
+
+impl From<Vec<IpNet>> for Nets {
+    fn from(nets: Vec<IpNet>) -> Self {
+        if let [one] = *nets { Self::One(one) } else { Self::Many(nets.into()) }
+    }
+}
 
 impl AllowedIps {
     /// Reads IPv4 and IPv6 addresses and CIDRs separated by commas, spaces or line breaks.
@@ -31,31 +50,38 @@ impl AllowedIps {
         Ok(Self(nets.into()))
     }
 
+    fn nets(&self) -> &[IpNet] {
+        match &self.0 {
+            Nets::One(net) => std::slice::from_ref(net),
+            Nets::Many(nets) => nets,
+        }
+    }
+
     /// True if every address is allowed.
     pub fn is_any(&self) -> bool {
-        self.0.is_empty()
+        self.nets().is_empty()
     }
 
     /// True if a call from `ip` is allowed; an IPv4 address mapped into IPv6 counts as itself.
     pub fn allow(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
-        self.is_any() || self.0.iter().any(|net| net.contains(&ip))
+        self.is_any() || self.nets().iter().any(|net| net.contains(&ip))
     }
 
     /// The entry that allows `ip`, as it is shown; nothing if none does.
     pub fn entry_of(&self, ip: IpAddr) -> Option<String> {
         let ip = ip.to_canonical();
-        self.0.iter().find(|net| net.contains(&ip)).map(show)
+        self.nets().iter().find(|net| net.contains(&ip)).map(show)
     }
 
     /// The entries as they are shown: addresses without their full-length prefix.
     pub fn entries(&self) -> Vec<String> {
-        self.0.iter().map(show).collect()
+        self.nets().iter().map(show).collect()
     }
 
     /// True if some entry covers more than a /16 (IPv4) or a /48 (IPv6).
     pub fn is_wide(&self) -> bool {
-        self.0.iter().any(|net| match net {
+        self.nets().iter().any(|net| match net {
             IpNet::V4(net) => net.prefix_len() < 16,
             IpNet::V6(net) => net.prefix_len() < 48,
         })

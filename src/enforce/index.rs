@@ -188,10 +188,10 @@ pub struct KeyIndex {
 }
 
 /// Keys whose usage is written down at once, at least; all of them in so many parts at most.
-const PART: usize = 64;
-const PARTS: usize = 10;
+const PART: usize = 32;
+const PARTS: usize = 20;
 /// The pause between two parts: a tenth of a second for all of them together.
-const BREATH: Duration = Duration::from_millis(10);
+const BREATH: Duration = Duration::from_millis(5);
 /// After so many failures the database counts as down.
 const DOWN_AFTER: u32 = 2;
 

@@ -198,6 +198,36 @@ async fn a_first_call_from_an_unknown_address_is_marked_and_mailed_to_maker_and_
 }
 
 #[actix_web::test]
+async fn new_addresses_of_many_keys_are_one_mail_to_each_reader() {
+    let app = TestApp::start().await;
+    let mut secrets = Vec::new();
+    for number in 1..=22 {
+        let contact = if number == 22 { "ops@shop.example" } else { "" };
+        let fields = [("permissions", "read_balance"), ("contact_email", contact)];
+        secrets.push(app.live_key(&format!("Till {number:02}"), &fields).await.1);
+    }
+    app.work().await;
+    for secret in &secrets {
+        call(&app, secret, ("203.0.113.7", "curl/8"), &balance()).await.is(200);
+    }
+    call(&app, &secrets[0], ("203.0.113.8", "curl/8"), &balance()).await.is(200);
+    let mut mails = app.work().await;
+    mails.sort_by(|a, b| a.to.cmp(&b.to));
+    let heard: Vec<_> = mails.iter().map(|m| (m.to.as_str(), m.subject.as_str())).collect();
+    assert_eq!(
+        heard,
+        [
+            ("maker@demo.example", "[Countersign] New addresses of 22 keys"),
+            ("ops@shop.example", "[Countersign] New address: Till 22"),
+        ]
+    );
+    let text = &mails[0].text;
+    assert_eq!(text.matches("Key: Till ").count(), 20, "{text}");
+    assert!(text.contains("Till 01, from 203.0.113.") && text.contains(" and 1 more"), "{text}");
+    assert!(text.contains("And: 2 more"), "{text}");
+}
+
+#[actix_web::test]
 async fn ten_thousand_new_addresses_are_one_mail_an_hour_and_a_thousand_rows() {
     let app = TestApp::start().await;
     let (key, _) = app.live_key("Flooded", READS).await;

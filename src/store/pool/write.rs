@@ -29,7 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Room for the pages that every write changes, and for several seconds of writes before their pages go from the
 /// log to the file: each page goes there once, however many writes changed it. A write is as durable as before,
 /// because the log is what a commit waits for.
-const FOR_MANY_WRITES: &str = "PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 16000";
+const FOR_MANY_WRITES: &str = "PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 4000";
 
 type Manager = <Conn as Connection>::TransactionManager;
 
