@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
 
+use super::pool::load_listed;
 use super::schema::{invitations, members};
 use super::{Conn, Tx};
 use crate::domain::id::{MemberId, OrganisationId};
@@ -48,10 +49,11 @@ pub fn list_with_role(
 
 /// The name of each of these members, in the order given; an unknown one is left out.
 pub fn names(conn: &mut Conn, ids: &[&MemberId]) -> Result<Vec<(MemberId, String)>, Error> {
-    Ok(members::table
-        .filter(members::id.eq_any(ids.iter().map(|id| id.as_str())))
-        .select((members::id, members::name))
-        .load(conn)?)
+    let ids = ids.iter().map(|id| id.as_str());
+    Ok(load_listed!(
+        conn,
+        members::table.filter(members::id.eq_any(ids)).select((members::id, members::name))
+    )?)
 }
 
 /// Adds a member who has no password yet.

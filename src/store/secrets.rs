@@ -3,6 +3,7 @@
 use chrono::NaiveDateTime;
 use diesel::prelude::*;
 
+use super::pool::load_listed;
 use super::schema::secrets;
 use super::{Conn, Tx};
 use crate::domain::id::{KeyId, SecretId};
@@ -57,11 +58,13 @@ pub fn list(conn: &mut Conn, key: &KeyId) -> Result<Vec<Secret>, Error> {
 
 /// Every secret of these keys: those that open them first, then the newest.
 pub fn of_keys(conn: &mut Conn, keys: &[&KeyId]) -> QueryResult<Vec<Secret>> {
-    let rows = secrets::table
-        .filter(secrets::key_id.eq_any(keys.iter().map(|id| id.as_str())))
-        .order((secrets::ended_at.is_null().desc(), secrets::minted_at.desc(), secrets::id.desc()))
-        .select(Row::as_select())
-        .load(conn)?;
+    let ids = keys.iter().map(|id| id.as_str());
+    let newest =
+        (secrets::ended_at.is_null().desc(), secrets::minted_at.desc(), secrets::id.desc());
+    let rows: Vec<Row> = load_listed!(
+        conn,
+        secrets::table.filter(secrets::key_id.eq_any(ids)).order(newest).select(Row::as_select())
+    )?;
     Ok(rows.into_iter().map(Row::into_secret).collect())
 }
 

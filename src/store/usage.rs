@@ -8,6 +8,7 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
+use super::pool::load_listed;
 use super::pool::values::{self, Statement, Value};
 use super::schema::{key_usage, usage_hours};
 use super::{Conn, Tx, addresses};
@@ -199,10 +200,13 @@ impl Statement for AddHours {
 
 /// The counts of these keys.
 pub fn list(conn: &mut Conn, keys: &[&KeyId]) -> Result<Vec<(KeyId, Usage)>, Error> {
-    let rows: Vec<(KeyId, Row)> = key_usage::table
-        .filter(key_usage::key_id.eq_any(keys.iter().map(|id| id.as_str())))
-        .select((key_usage::key_id, Row::as_select()))
-        .load(conn)?;
+    let ids = keys.iter().map(|id| id.as_str());
+    let rows: Vec<(KeyId, Row)> = load_listed!(
+        conn,
+        key_usage::table
+            .filter(key_usage::key_id.eq_any(ids))
+            .select((key_usage::key_id, Row::as_select()))
+    )?;
     Ok(rows.into_iter().map(|(id, row)| (id, row.into())).collect())
 }
 
@@ -218,12 +222,15 @@ pub fn list_calls_since(
     let all = sql::<BigInt>("CAST(SUM(calls) AS BIGINT)");
     let denied =
         sql::<BigInt>("CAST(SUM(CASE WHEN outcome = 'allowed' THEN 0 ELSE calls END) AS BIGINT)");
-    Ok(usage_hours::table
-        .filter(usage_hours::key_id.eq_any(keys.iter().map(|id| id.as_str())))
-        .filter(usage_hours::hour.ge(since))
-        .group_by(usage_hours::key_id)
-        .select((usage_hours::key_id, all, denied))
-        .load(conn)?)
+    let ids = keys.iter().map(|id| id.as_str());
+    Ok(load_listed!(
+        conn,
+        usage_hours::table
+            .filter(usage_hours::key_id.eq_any(ids))
+            .filter(usage_hours::hour.ge(since))
+            .group_by(usage_hours::key_id)
+            .select((usage_hours::key_id, all, denied))
+    )?)
 }
 
 /// The hours of a key from `since` on, oldest first.

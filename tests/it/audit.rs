@@ -331,3 +331,26 @@ async fn even_a_trusted_connection_cannot_change_the_log_by_accident() {
     }
     command(&app, &["verify"]).ended(0, "whole");
 }
+
+/// The migration copies the log of an older database into a table without an index.
+#[actix_web::test]
+async fn the_log_of_an_older_database_is_whole_after_its_migration() {
+    let app = TestApp::start().await;
+    app.live_key("Old", &[("permissions", "read_balance")]).await;
+    let before = entries(&app).await;
+    let kind = if app.database.is_postgres() { "postgres" } else { "sqlite" };
+    let undo = fs::read_to_string(format!("migrations/{kind}/0005_fewer_indexes/down.sql"));
+    let mut conn = beside(&app.database);
+    run(&mut conn, &undo.unwrap());
+    run(&mut conn, "DELETE FROM __diesel_schema_migrations WHERE version LIKE '%0005%'");
+    let dir = tempfile::tempdir().unwrap();
+    let mut migrate = process::bare(dir.path(), &["migrate"]);
+    let done = migrate.env("DATABASE_URL", &app.database.url).status().unwrap();
+    assert!(done.success());
+    let redone = "SELECT count(*) FROM __diesel_schema_migrations WHERE version LIKE '%0005%'";
+    assert_eq!(number(&mut conn, redone), 1);
+    assert_eq!(entries(&app).await, before);
+    command(&app, &["verify"]).ended(0, "whole");
+    let changed = conn.batch_execute("UPDATE audit SET actor_name = 'nobody' WHERE seq = 1");
+    assert!(changed.is_err());
+}
