@@ -18,7 +18,8 @@ use crate::store::{Db, addresses, idempotency, requests, usage};
 const TICK: Duration = Duration::from_secs(1);
 /// How often old rows are swept.
 const SWEEP_EVERY: TimeDelta = TimeDelta::minutes(10);
-/// How often the loop looks for operations that checkers were not told of.
+/// How often the loop looks for operations and addresses that people were not told of: what comes in between is
+/// one mail.
 const TELL_EVERY: TimeDelta = TimeDelta::seconds(15);
 /// Mails taken at a time.
 const BATCH: i64 = 10;
@@ -81,12 +82,12 @@ impl Worker {
             if stopped {
                 break;
             }
-            Self::report(self.tell_of_addresses().await.map(drop));
             Self::report(self.expire_requests().await.map(drop));
             let now = self.db.clock().now();
             if now - told >= TELL_EVERY || now < told {
                 told = now;
                 Self::report(self.tell_checkers().await.map(drop));
+                Self::report(self.tell_of_addresses().await.map(drop));
             }
             if now - swept >= SWEEP_EVERY || now < swept {
                 swept = now;

@@ -11,7 +11,7 @@ pub const QUIET: TimeDelta = TimeDelta::hours(1);
 /// Addresses that a mail lists; of further ones it only says how many.
 const LISTED: i64 = 20;
 /// Keys told of in one transaction.
-const BATCH: i64 = 250;
+const BATCH: i64 = 100;
 
 /// Mails the addresses that keys were called from for the first time; gives how many keys that were.
 pub fn tell_of_addresses(tx: &mut Tx<'_>) -> Result<usize, Error> {

@@ -24,8 +24,6 @@ use crate::store::organisations;
 use crate::store::secrets::LiveSecret;
 use crate::store::{Change, Db, Pulse, usage};
 
-/// Keys are read in pages of so many at start: what a page takes while it is read is not given back.
-const PAGE: i64 = 500;
 
 /// One secret and the key it opens; cheap to clone.
 #[derive(Clone, Debug)]
@@ -224,7 +222,7 @@ impl KeyIndex {
         let mut after = None;
         loop {
             let from = after.clone();
-            let page = db.read(move |conn| keys::list_snapshots(conn, from.as_ref(), PAGE)).await?;
+            let page = db.read(move |conn| keys::list_snapshots(conn, from.as_ref(), keys::PAGE)).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.key.id.clone());
             for snapshot in page {
@@ -319,23 +317,29 @@ impl KeyIndex {
     pub async fn flush_usage(&self, db: &Db) -> Result<usize, Error> {
         let used = std::mem::take(&mut *lock(&self.used));
         let size = used.len().div_ceil(PARTS).max(PART);
-        let (mut used, mut flushed) = (used.into_iter(), 0);
+        let (mut used, mut flushed, mut failure) = (used.into_iter(), 0, None);
         let mut breaths = tokio::time::interval(BREATH);
-        loop {
+        // A part that cannot be written must not keep the others back, but who waited in vain for one would
+        // wait for each.
+        while !matches!(failure, Some(Error::Busy)) {
             let part: Vec<_> = used.by_ref().take(size).collect();
             if part.is_empty() {
-                return Ok(flushed);
+                break;
             }
             breaths.tick().await;
             match self.flush(db, part).await {
                 Ok(n) => flushed += n,
-                Err(e) => {
-                    lock(&self.used).extend(used);
-                    return Err(e);
-                }
+                Err(e) => failure = Some(e),
             }
             breaths.reset();
         }
+        lock(&self.used).extend(used);
+        if flushed > 0 {
+            self.failures.store(0, Ordering::Relaxed);
+        } else if failure.is_some() {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        failure.map_or(Ok(flushed), Err)
     }
 
     async fn flush(&self, db: &Db, used: Vec<(Uuid, Arc<Meter>)>) -> Result<usize, Error> {
@@ -350,10 +354,7 @@ impl KeyIndex {
         let batch = Arc::new(batch);
         let writing = Arc::clone(&batch);
         let written = db.write(move |tx| usage::flush(tx, &writing)).await;
-        if written.is_ok() {
-            self.failures.store(0, Ordering::Relaxed);
-        } else {
-            self.failures.fetch_add(1, Ordering::Relaxed);
+        if written.is_err() {
             for ((id, meter), (_, taken)) in meters.into_iter().zip(batch.iter()) {
                 if meter.put_back(taken) {
                     lock(&self.used).push((id, meter));

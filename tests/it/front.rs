@@ -1,13 +1,19 @@
 //! The calls that are answered before the framework looks for their route are answered as it would.
 
 use actix_web::App;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
 use actix_web::body::to_bytes;
 use actix_web::http::{Method, StatusCode};
 use actix_web::test::{TestRequest, call_service, init_service};
 use countersign::web;
 use serde_json::json;
 
+use crate::idempotency::key_over_http;
 use crate::support::api::path;
+use crate::support::process::Home;
 use crate::support::{Page, TestApp};
 
 /// What a client sees of an answer but its number.
@@ -78,5 +84,57 @@ async fn the_two_answers_of_a_verifying_service_are_alike() {
         let before = seen(&app.answer(make().to_request()).await);
         assert!(before.2.contains(&format!("\"code\":\"{code}\"")), "{}", before.2);
         assert_eq!(before, behind(&app, make()).await);
+    }
+}
+
+/// Everything that comes back on one connection, but for numbers and dates.
+fn spoken(address: SocketAddr, text: &str) -> Vec<String> {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+    // The last call ends the connection, if nothing before it does.
+    let last = "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    socket.write_all(format!("{text}{last}").as_bytes()).unwrap();
+    let mut heard = Vec::new();
+    // A connection that is cut with something unread ends with an error.
+    let _ = socket.read_to_end(&mut heard);
+    let heard = String::from_utf8(heard).unwrap();
+    let told = heard.lines().filter(|line| {
+        let line = line.to_lowercase();
+        !line.starts_with("x-request-id") && !line.starts_with("date")
+    });
+    let mut told: Vec<_> = told.map(str::to_owned).collect();
+    told.sort();
+    told
+}
+
+#[test]
+fn a_connection_goes_on_alike_before_and_behind_the_front() {
+    let home = Home::fresh();
+    home.seed_demo();
+    let server = home.serve();
+    let reads = [("permissions", "read_balance")];
+    let secret = key_over_http(&home, server.address, "Reads", &reads);
+    let call = |line: &str, more: &str| {
+        format!("{line}\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n{more}\r\n")
+    };
+    let (balance, encoded) = (path("balance"), path("balance").replace("distri", "distr%69"));
+    let asked = |path: &str| {
+        let get = format!("GET {path} HTTP/1.1");
+        let chunks = "Transfer-Encoding: chunked\r\n";
+        let expect = "Expect: 100-continue\r\nContent-Length: 5\r\n";
+        [
+            call(&get, "") + &call(&get, ""),
+            call(&get, "Content-Length: 5\r\n") + "hello" + &call(&get, ""),
+            call(&get, chunks) + "5\r\nhello\r\n0\r\n\r\n" + &call(&get, ""),
+            call(&get, expect) + "hello" + &call(&get, ""),
+            call(&format!("GET http://x{path} HTTP/1.1"), "") + &call(&get, ""),
+            call(&format!("GET {path} HTTP/1.0"), ""),
+        ]
+    };
+    spoken(server.address, &call(&format!("GET {balance} HTTP/1.1"), ""));
+    for (plain, behind) in asked(&balance).iter().zip(asked(&encoded)) {
+        let told = spoken(server.address, plain);
+        assert!(told.iter().any(|line| line.contains("200 OK")), "{plain}: {told:?}");
+        assert_eq!(told, spoken(server.address, &behind), "{plain}");
     }
 }

@@ -1,3 +1,6 @@
+-- Whoever waits for these locks keeps everybody else waiting: rather fail, and be tried again.
+SET LOCAL lock_timeout = '5s';
+
 -- No query finds operations by their key.
 DROP INDEX operations_by_key;
 

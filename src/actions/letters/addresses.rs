@@ -1,5 +1,6 @@
 //! The mails about addresses that keys had never been called from before.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::{Content, key_link, maker_and_contact, queue};
@@ -11,8 +12,8 @@ use crate::error::Error;
 use crate::store::Tx;
 use crate::store::addresses::News;
 
-/// Keys that one mail lists; of further ones it only says how many.
-const KEYS: usize = 20;
+/// Addresses of one key that a mail about several keys lists.
+const ADDRESSES: usize = 3;
 const CLOSING: &str = "If that was not expected, revoke the key on its page; that takes effect at once. \
                        New addresses of one key are mailed at most once an hour.";
 
@@ -63,20 +64,17 @@ fn of_one(tx: &Tx<'_>, key: &Key, news: &News) -> Content {
     }
 }
 
+/// Every key is named, for the one that matters may be any of them; those that stand out come first.
 fn of_many(tx: &Tx<'_>, told: &[&(Key, News)]) -> Content {
     let total = group(count(told.len()));
-    let listed = told.iter().take(KEYS).map(|(key, news)| ("Key", key_fact(key, news)));
-    let mut facts: Vec<_> = listed.collect();
-    let more = count(told.len().saturating_sub(KEYS));
-    if more > 0 {
-        facts.push(("And", format!("{} more", group(more))));
-    }
+    let mut told: Vec<_> = told.iter().map(|(key, news)| (key, news)).collect();
+    told.sort_by_key(|(key, news)| (Reverse(news.total), key.grant.label.to_string()));
     Content {
         subject: format!("New addresses of {total} keys"),
         opening: format!(
             "{total} keys were called from addresses they had never been called from before."
         ),
-        facts,
+        facts: told.into_iter().map(|(key, news)| ("Key", key_fact(key, news))).collect(),
         closing: CLOSING,
         link: ("See the keys", format!("{}/settings/api-keys/active", tx.site.public_url)),
     }
@@ -84,15 +82,22 @@ fn of_many(tx: &Tx<'_>, told: &[&(Key, News)]) -> Content {
 
 /// A key with the newest of its new addresses.
 fn key_fact(key: &Key, news: &News) -> String {
-    let from = news.newest.first().map(|address| address.ip.as_str()).unwrap_or_default();
-    let more = match news.total - 1 {
-        more if more > 0 => format!(" and {} more", group(more)),
-        _ => String::new(),
-    };
-    format!("{}, from {from}{more}", key.grant.label)
+    let seen = news.newest.iter().take(ADDRESSES);
+    let mut from: Vec<_> =
+        seen.map(|address| format!("{} ({})", address.ip, calls(address))).collect();
+    let more = news.total - count(from.len());
+    if more > 0 {
+        from.push(format!("{} more", group(more)));
+    }
+    format!("{}, from {}", key.grant.label, from.join(", "))
 }
 
 fn address_fact(address: &Address) -> String {
+    let first = address.first_seen_at.format("%-d %b %Y, %H:%M UTC");
+    format!("{}, first on {first}, {}", address.ip, calls(address))
+}
+
+fn calls(address: &Address) -> String {
     let calls = match address.calls {
         1 => "1 call".to_owned(),
         calls => format!("{} calls", group(calls)),
@@ -102,8 +107,7 @@ fn address_fact(address: &Address) -> String {
         denied if denied == address.calls => ", denied".to_owned(),
         denied => format!(", {} denied", group(denied)),
     };
-    let first = address.first_seen_at.format("%-d %b %Y, %H:%M UTC");
-    format!("{}, first on {first}, {calls}{denied}", address.ip)
+    calls + &denied
 }
 
 fn count(n: usize) -> i64 {

@@ -11,6 +11,9 @@ use crate::store::schema::{keys, secrets};
 use crate::store::secrets::LiveSecret;
 use crate::store::{Change, Conn, Tx};
 
+/// Snapshots are read in pages of so many: what a page takes while it is read is not given back.
+pub const PAGE: i64 = 500;
+
 /// A key and the secrets that open it right now: all that enforcement needs.
 #[derive(Clone, Debug)]
 pub struct KeySnapshot {

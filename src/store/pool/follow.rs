@@ -26,8 +26,6 @@ const PROOF: Duration = Duration::from_secs(1);
 const DEAF_AFTER: Duration = Duration::from_secs(5);
 /// The wait before another attempt to connect.
 const RETRY: Duration = Duration::from_millis(500);
-/// Keys read at a time when everything is read again.
-const PAGE: i64 = 5_000;
 /// Clocks of nodes may differ by so much.
 const SKEW: TimeDelta = TimeDelta::minutes(5);
 
@@ -159,7 +157,7 @@ fn catch_up(conn: &mut Conn, shared: &Weak<Shared>, since: DateTime<Utc>) -> any
     shared.tell(keys::list_revoked_since(conn, since - SKEW)?.into_iter().map(key).collect());
     let mut after: Option<KeyId> = None;
     loop {
-        let page = keys::list_snapshots(conn, after.as_ref(), PAGE)?;
+        let page = keys::list_snapshots(conn, after.as_ref(), keys::PAGE)?;
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.key.id.clone());
         shared.tell(page.into_iter().map(key).collect());

@@ -52,7 +52,7 @@ pub(in crate::store) fn insert<S: Statement, const N: usize>(
             rows.iter().map(|values| row(values).execute(conn)).sum()
         }
         Conn::Postgres(conn) => {
-            Columns::<S> { columns: columns(rows), statement: PhantomData }.execute(conn)
+            Columns::<S> { columns: columns(rows)?, statement: PhantomData }.execute(conn)
         }
     }
 }
@@ -73,7 +73,7 @@ pub(in crate::store) fn insert_returning<S: Statement, const N: usize>(
             rows.iter().map(|values| row(values).get_result(conn)).collect()
         }
         Conn::Postgres(conn) => {
-            Columns::<S> { columns: columns(rows), statement: PhantomData }.load(conn)
+            Columns::<S> { columns: columns(rows)?, statement: PhantomData }.load(conn)
         }
     }
 }
@@ -145,7 +145,7 @@ enum Column<'a> {
 }
 
 /// The columns of rows that all hold the same kinds of values.
-fn columns<'a, const N: usize>(rows: &[[Value<'a>; N]]) -> Vec<Column<'a>> {
+fn columns<'a, const N: usize>(rows: &[[Value<'a>; N]]) -> QueryResult<Vec<Column<'a>>> {
     let mut columns: Vec<Column<'a>> = Vec::with_capacity(N);
     for row in rows {
         for (place, value) in row.iter().enumerate() {
@@ -154,14 +154,18 @@ fn columns<'a, const N: usize>(rows: &[[Value<'a>; N]]) -> Vec<Column<'a>> {
                 (Some(Column::Number(column)), Value::Number(number)) => column.push(number),
                 (Some(Column::Time(column)), Value::Time(time)) => column.push(time),
                 (Some(Column::Bytes(column)), Value::Bytes(bytes)) => column.push(bytes),
-                (_, Value::Text(text)) => columns.push(Column::Text(vec![text])),
-                (_, Value::Number(number)) => columns.push(Column::Number(vec![number])),
-                (_, Value::Time(time)) => columns.push(Column::Time(vec![time])),
-                (_, Value::Bytes(bytes)) => columns.push(Column::Bytes(vec![bytes])),
+                (None, Value::Text(text)) => columns.push(Column::Text(vec![text])),
+                (None, Value::Number(number)) => columns.push(Column::Number(vec![number])),
+                (None, Value::Time(time)) => columns.push(Column::Time(vec![time])),
+                (None, Value::Bytes(bytes)) => columns.push(Column::Bytes(vec![bytes])),
+                (Some(_), _) => {
+                    let mixed = "a column of several kinds".into();
+                    return Err(diesel::result::Error::QueryBuilderError(mixed));
+                }
             }
         }
     }
-    columns
+    Ok(columns)
 }
 
 impl<S: Statement> QueryFragment<Pg> for Columns<'_, S> {

@@ -286,7 +286,12 @@ fn run_batch(
 fn finish(conn: &mut Conn, shared: &Shared, done: Vec<Done>, committed: QueryResult<()>) {
     let failure = committed.err();
     if let Some(e) = &failure {
-        tracing::error!(cause = %e, writes = done.len(), "a commit failed; its writes are undone");
+        let writes = done.iter().filter(|one| one.keep).count();
+        if writes > 0 {
+            tracing::error!(cause = %e, writes, "a commit failed; its writes are undone");
+        } else {
+            tracing::warn!(cause = %e, "the database is busy; nothing was written");
+        }
         let _ = Manager::rollback_transaction(conn);
     }
     for one in done {
