@@ -24,7 +24,6 @@ use crate::store::organisations;
 use crate::store::secrets::LiveSecret;
 use crate::store::{Change, Db, Pulse, usage};
 
-
 /// One secret and the key it opens; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -222,7 +221,8 @@ impl KeyIndex {
         let mut after = None;
         loop {
             let from = after.clone();
-            let page = db.read(move |conn| keys::list_snapshots(conn, from.as_ref(), keys::PAGE)).await?;
+            let page =
+                db.read(move |conn| keys::list_snapshots(conn, from.as_ref(), keys::PAGE)).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.key.id.clone());
             for snapshot in page {

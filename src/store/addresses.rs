@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 
 use super::pool::values::{self, Statement, Value};
 use super::schema::{key_addresses, key_usage};
@@ -169,8 +170,10 @@ pub fn list_with_news(
     let quiet = key_usage::addresses_mailed_at
         .is_null()
         .or(key_usage::addresses_mailed_at.le(since.naive_utc()).assume_not_null());
+    // Written out, because the index that holds nothing else is only used if the condition is no parameter.
+    let with_news = diesel::dsl::sql::<Bool>("key_usage.new_addresses > 0");
     Ok(key_usage::table
-        .filter(key_usage::new_addresses.gt(0))
+        .filter(with_news)
         .filter(quiet)
         .order(key_usage::key_id)
         .limit(limit)

@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
 
-pub use snapshots::{KeySnapshot, PAGE, announce, find_snapshot, list_revoked_since, list_snapshots};
+pub use snapshots::{
+    KeySnapshot, PAGE, announce, find_snapshot, list_revoked_since, list_snapshots,
+};
 pub use spending::{SpendingKey, lock_shared};
 
 use super::requests::{COUNTED, one};

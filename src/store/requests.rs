@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 
 use super::pool::values::{self, Statement, Value};
 use super::schema::{decisions, requests};
@@ -214,8 +215,10 @@ pub fn list_overdue(
     now: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<Request>, Error> {
+    // Written out, because the index that holds nothing else is only used if the condition is no parameter.
+    let pending = diesel::dsl::sql::<Bool>("requests.state = 'pending'");
     let rows = requests::table
-        .filter(requests::state.eq("pending"))
+        .filter(pending)
         .filter(requests::expires_at.le(now.naive_utc()))
         .order(requests::expires_at)
         .limit(limit)

@@ -68,7 +68,7 @@ fn of_one(tx: &Tx<'_>, key: &Key, news: &News) -> Content {
 fn of_many(tx: &Tx<'_>, told: &[&(Key, News)]) -> Content {
     let total = group(count(told.len()));
     let mut told: Vec<_> = told.iter().map(|(key, news)| (key, news)).collect();
-    told.sort_by_key(|(key, news)| (Reverse(news.total), key.grant.label.to_string()));
+    told.sort_by_key(|(key, news)| (Reverse(news.total), key.grant.label.clone()));
     Content {
         subject: format!("New addresses of {total} keys"),
         opening: format!(

@@ -7,3 +7,6 @@ DROP INDEX operations_by_key;
 -- No query finds entries by their hash, and two can only be equal if their numbers are: an index in random order
 -- costs more than the rest of the row.
 ALTER TABLE audit DROP CONSTRAINT audit_hash_key;
+
+-- Every second every node looks for requests that nobody decided in time.
+CREATE INDEX requests_to_expire ON requests (expires_at) WHERE state = 'pending';
