@@ -59,7 +59,8 @@ def write(results):
 def machines(results):
     """What was measured on, and how quiet it was."""
     latest = list(results.values())[-1]
-    lines = [f"- {name}: {value}" for name, value in latest["machine"].items()]
+    described = latest["machine"] | {"Countersign": versions(results)}
+    lines = [f"- {name}: {value}" for name, value in described.items()]
     busy = max(part["busy"] for part in results.values())
     lines.append(
         f"- Busy with other things just before a part began: at most {busy:.0%} of all cores"
@@ -69,6 +70,16 @@ def machines(results):
     if any(part["quick"] for part in results.values()):
         lines.append("- **A quick run**: shorter, fewer rounds, at most 100,000 keys")
     return "## Machine\n\n" + "\n".join(lines) + "\n"
+
+
+def versions(results):
+    """What was measured: one version, or which parts each of several was measured for."""
+    parts = {}
+    for name, part in results.items():
+        parts.setdefault(part["machine"]["Countersign"], []).append(name)
+    if len(parts) == 1:
+        return next(iter(parts))
+    return ", ".join(f"{version} ({', '.join(names)})" for version, names in parts.items())
 
 
 # ---- Numbers as text ----------------------------------------------------------------------------
