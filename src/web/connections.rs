@@ -45,11 +45,10 @@ impl Connections {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         loop {
             ticks.tick().await;
-            let deadline = monotonic_ms().saturating_sub(PATIENCE_MS);
+            let now = monotonic_ms();
             self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|connection| {
                 let Some(connection) = connection.upgrade() else { return false };
-                let used = connection.last_used_ms.load(Ordering::Acquire) > deadline
-                    || connection.calls.load(Ordering::Acquire) > 0;
+                let used = connection.is_used(now);
                 if !used {
                     // One that is gone already needs no cutting.
                     let _ = connection.socket.shutdown(Shutdown::Both);
@@ -57,6 +56,16 @@ impl Connections {
                 used
             });
         }
+    }
+}
+
+impl Connection {
+    /// Whether a call is being answered, or the last one was not long ago.
+    fn is_used(&self, now: u64) -> bool {
+        // In this order: a call that ends meanwhile has written its time before it stops counting.
+        // The clock begins at 0 with its first reader, which may well be the first connection.
+        self.calls.load(Ordering::Acquire) > 0
+            || now.saturating_sub(self.last_used_ms.load(Ordering::Acquire)) < PATIENCE_MS
     }
 }
 
@@ -91,4 +100,22 @@ fn duplicate(io: &dyn Any) -> Option<TcpStream> {
 #[cfg(not(unix))]
 fn duplicate(_: &dyn Any) -> Option<TcpStream> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_of_the_first_moment_has_the_same_patience() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let connection =
+            Connection { socket, calls: AtomicU32::new(0), last_used_ms: AtomicU64::new(0) };
+        assert!(connection.is_used(0));
+        assert!(connection.is_used(PATIENCE_MS - 1));
+        assert!(!connection.is_used(PATIENCE_MS));
+        connection.calls.fetch_add(1, Ordering::AcqRel);
+        assert!(connection.is_used(10 * PATIENCE_MS));
+    }
 }
