@@ -12,7 +12,7 @@ use crate::enforce::KeyIndex;
 use crate::error::Error;
 use crate::mail::Mailer;
 use crate::store::outbox::{self, Claimed};
-use crate::store::{Db, addresses, idempotency, requests, usage};
+use crate::store::{Db, addresses, idempotency, requests, usage, usage_journal};
 
 /// How often the loop looks for work.
 const TICK: Duration = Duration::from_secs(1);
@@ -56,12 +56,13 @@ impl Worker {
     pub async fn run_once(&self) -> Result<usize, Error> {
         let (flushed, expired) =
             (self.index.flush_usage(&self.db).await, self.expire_requests().await);
+        let folded = self.fold_all_usage().await;
         let told = self.tell_of_addresses().await;
         let waiting = self.tell_checkers().await;
         let mut sent = 0;
         loop {
             match self.send_batch().await? {
-                0 => return Ok(flushed? + expired? + told? + waiting? + sent),
+                0 => return Ok(flushed? + folded? + expired? + told? + waiting? + sent),
                 n => sent += n,
             }
         }
@@ -73,6 +74,7 @@ impl Worker {
         let mailing = actix_web::rt::spawn(self.clone().run_mails(stop.clone()));
         let (mut swept, mut told) = (self.db.clock().now(), DateTime::UNIX_EPOCH);
         let mut ticks = ticks();
+        let mut parts = (0..usage_journal::PARTS).cycle();
         loop {
             let stopped = tokio::select! {
                 _ = ticks.tick() => false,
@@ -81,6 +83,9 @@ impl Worker {
             Self::report(self.index.flush_usage(&self.db).await.map(drop));
             if stopped {
                 break;
+            }
+            if let Some(part) = parts.next() {
+                Self::report(self.fold_usage(part).await.map(drop));
             }
             Self::report(self.expire_requests().await.map(drop));
             let now = self.db.clock().now();
@@ -132,6 +137,25 @@ impl Worker {
                 Ok(())
             })
             .await
+    }
+
+    async fn fold_all_usage(&self) -> Result<usize, Error> {
+        let mut folded = Ok(0);
+        for part in 0..usage_journal::PARTS {
+            // A part that cannot be added must not keep the others back.
+            let rows = self.fold_usage(part).await;
+            folded = folded.and_then(|before| Ok(before + rows?));
+        }
+        folded
+    }
+
+    /// Adds to the counts what was written down of the keys of one part.
+    async fn fold_usage(&self, part: i64) -> Result<usize, Error> {
+        // Looked at first, because a write takes the one lock of SQLite.
+        if !self.db.read(move |conn| usage_journal::has(conn, part)).await? {
+            return Ok(0);
+        }
+        self.db.write(move |tx| usage_journal::fold(tx, part)).await
     }
 
     async fn expire_requests(&self) -> Result<usize, Error> {

@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 
 /// What became of a call with a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It was let through.
     Allowed,
@@ -124,7 +126,7 @@ pub struct Address {
 }
 
 /// Everything counted for one key since the last time it was taken.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
     /// Calls by hour, endpoint and outcome; each combination once.
     pub counts: Vec<Count>,
@@ -135,7 +137,7 @@ pub struct Taken {
 }
 
 /// Calls of one kind within one hour.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// Hours since 1970.
     pub hour: i64,
@@ -150,7 +152,7 @@ pub struct Count {
 }
 
 /// The last allowed call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastUse {
     /// When.
     pub at: DateTime<Utc>,
@@ -161,7 +163,7 @@ pub struct LastUse {
 }
 
 /// Calls from one address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     /// The address.
     pub ip: IpAddr,
@@ -194,6 +196,7 @@ mod tests {
     fn every_outcome_is_read_back_from_its_code() {
         for outcome in Outcome::ALL {
             assert_eq!(outcome.as_str().parse(), Ok(outcome));
+            assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.as_str());
         }
         assert!("allow".parse::<Outcome>().is_err());
     }

@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -22,7 +21,7 @@ use crate::error::Error;
 use crate::store::keys::{self, KeySnapshot};
 use crate::store::organisations;
 use crate::store::secrets::LiveSecret;
-use crate::store::{Change, Db, Pulse, usage};
+use crate::store::{Change, Db, Pulse, usage, usage_journal};
 
 /// One secret and the key it opens; cheap to clone.
 #[derive(Clone, Debug)]
@@ -184,11 +183,8 @@ pub struct KeyIndex {
     failures: AtomicU32,
 }
 
-/// Keys whose usage is written down at once, at least; all of them in so many parts at most.
-const PART: usize = 32;
-const PARTS: usize = 20;
-/// The pause between two parts: a tenth of a second for all of them together.
-const BREATH: Duration = Duration::from_millis(5);
+/// Keys whose usage is added to their counts at once; that of more is only written down, and added later.
+const FEW: usize = 128;
 /// After so many failures the database counts as down.
 const DOWN_AFTER: u32 = 2;
 
@@ -312,37 +308,9 @@ impl KeyIndex {
         }
     }
 
-    /// Takes what was counted since the last time to the database; of many keys a part at a time, so
-    /// that whatever else has to be done need not wait for all of them.
+    /// Takes what was counted since the last time to the database; gives of how many keys.
     pub async fn flush_usage(&self, db: &Db) -> Result<usize, Error> {
         let used = std::mem::take(&mut *lock(&self.used));
-        let size = used.len().div_ceil(PARTS).max(PART);
-        let (mut used, mut flushed, mut failure) = (used.into_iter(), 0, None);
-        let mut breaths = tokio::time::interval(BREATH);
-        // A part that cannot be written must not keep the others back, but who waited in vain for one would
-        // wait for each.
-        while !matches!(failure, Some(Error::Busy)) {
-            let part: Vec<_> = used.by_ref().take(size).collect();
-            if part.is_empty() {
-                break;
-            }
-            breaths.tick().await;
-            match self.flush(db, part).await {
-                Ok(n) => flushed += n,
-                Err(e) => failure = Some(e),
-            }
-            breaths.reset();
-        }
-        lock(&self.used).extend(used);
-        if flushed > 0 {
-            self.failures.store(0, Ordering::Relaxed);
-        } else if failure.is_some() {
-            self.failures.fetch_add(1, Ordering::Relaxed);
-        }
-        failure.map_or(Ok(flushed), Err)
-    }
-
-    async fn flush(&self, db: &Db, used: Vec<(Uuid, Arc<Meter>)>) -> Result<usize, Error> {
         let (meters, batch): (Vec<_>, Vec<(KeyId, Taken)>) = used
             .into_iter()
             .filter_map(|(id, meter)| Some((KeyId::new(id), meter.take_usage()?, id, meter)))
@@ -353,15 +321,22 @@ impl KeyIndex {
         }
         let batch = Arc::new(batch);
         let writing = Arc::clone(&batch);
-        let written = db.write(move |tx| usage::flush(tx, &writing)).await;
-        if written.is_err() {
+        let written = db.write(move |tx| match writing.len() {
+            ..=FEW => usage::flush(tx, &writing).map(drop),
+            _ => usage_journal::append(tx, &writing),
+        });
+        let written = written.await;
+        if written.is_ok() {
+            self.failures.store(0, Ordering::Relaxed);
+        } else {
+            self.failures.fetch_add(1, Ordering::Relaxed);
             for ((id, meter), (_, taken)) in meters.into_iter().zip(batch.iter()) {
                 if meter.put_back(taken) {
                     lock(&self.used).push((id, meter));
                 }
             }
         }
-        written.map(|_| batch.len())
+        written.map(|()| batch.len())
     }
 }
 

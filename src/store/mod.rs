@@ -18,6 +18,7 @@ pub mod server_secrets;
 pub mod sessions;
 pub mod throttle;
 pub mod usage;
+pub mod usage_journal;
 pub mod volumes;
 pub mod wallets;
 

@@ -299,6 +299,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    usage_journal (id) {
+        id -> BigInt,
+        part -> BigInt,
+        batch -> Text,
+    }
+}
+
+diesel::table! {
     audit_head (id) {
         id -> Integer,
         seq -> BigInt,

@@ -1,5 +1,6 @@
 //! Usage of keys: what is counted, what is shown of it, and who hears of unknown addresses.
 
+mod journal;
 mod lasting;
 
 use actix_web::http::header;

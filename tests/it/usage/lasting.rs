@@ -13,7 +13,7 @@ use crate::support::process::{Home, beside, number, texts, wait_for};
 use crate::support::{PASSWORD, TestApp, email};
 
 /// The ids of so many copies of a live key.
-async fn many_keys(app: &TestApp, copies: u32) -> Vec<KeyId> {
+pub(super) async fn many_keys(app: &TestApp, copies: u32) -> Vec<KeyId> {
     app.live_key("Original", READS).await;
     let id = "'00000000-0000-4000-8000-' || substr(CAST(1000000000000 + i AS TEXT), 2)";
     let numbers = format!(
