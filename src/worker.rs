@@ -29,8 +29,8 @@ const LEASE: TimeDelta = TimeDelta::minutes(12);
 const FIRST_WAIT: TimeDelta = TimeDelta::seconds(15);
 /// Attempts before a mail is given up, loudly: more than two days.
 const ATTEMPTS: i32 = 60;
-/// How long an orderly end waits for the mail that is on its way.
-const LAST_MAIL: Duration = Duration::from_secs(10);
+/// How long an orderly end waits for the mail and the counting that are on their way.
+const LAST_WORK: Duration = Duration::from_secs(10);
 /// How long sent mails are kept.
 const KEEP_MAIL: TimeDelta = TimeDelta::days(30);
 /// How long answers are kept for clients that send the same once more.
@@ -69,12 +69,13 @@ impl Worker {
     }
 
     /// Works until `stop` is told, then writes the last usage down. Mails have a loop of their own:
-    /// a mail server that is slow to answer must not hold up anything else.
+    /// a mail server that is slow to answer must not hold up anything else. So has the adding of usage
+    /// that was written down: what is counted meanwhile must not wait for it.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let mailing = actix_web::rt::spawn(self.clone().run_mails(stop.clone()));
+        let folding = actix_web::rt::spawn(self.clone().run_folds(stop.clone()));
         let (mut swept, mut told) = (self.db.clock().now(), DateTime::UNIX_EPOCH);
         let mut ticks = ticks();
-        let mut parts = (0..usage_journal::PARTS).cycle();
         loop {
             let stopped = tokio::select! {
                 _ = ticks.tick() => false,
@@ -83,9 +84,6 @@ impl Worker {
             Self::report(self.index.flush_usage(&self.db).await.map(drop));
             if stopped {
                 break;
-            }
-            if let Some(part) = parts.next() {
-                Self::report(self.fold_usage(part).await.map(drop));
             }
             Self::report(self.expire_requests().await.map(drop));
             let now = self.db.clock().now();
@@ -99,8 +97,8 @@ impl Worker {
                 Self::report(self.sweep().await);
             }
         }
-        // A mail that is on its way may arrive; one that is cut off is sent again after its lease.
-        let _ = tokio::time::timeout(LAST_MAIL, mailing).await;
+        // What is on its way may arrive; what is cut off is done again.
+        let _ = tokio::time::timeout(LAST_WORK, async { tokio::join!(mailing, folding) }).await;
     }
 
     async fn run_mails(self, mut stop: watch::Receiver<bool>) {
@@ -109,6 +107,17 @@ impl Worker {
             tokio::select! {
                 _ = ticks.tick() => Self::report(self.send_batch().await.map(drop)),
                 _ = stop.changed() => return Self::report(self.send_batch().await.map(drop)),
+            }
+        }
+    }
+
+    /// Adds usage to the counts, one part after the other.
+    async fn run_folds(self, mut stop: watch::Receiver<bool>) {
+        let mut ticks = ticks();
+        for part in (0..usage_journal::PARTS).cycle() {
+            tokio::select! {
+                _ = ticks.tick() => Self::report(self.fold_usage(part).await.map(drop)),
+                _ = stop.changed() => return,
             }
         }
     }
@@ -151,11 +160,12 @@ impl Worker {
 
     /// Adds to the counts what was written down of the keys of one part.
     async fn fold_usage(&self, part: i64) -> Result<usize, Error> {
+        let mut rows = 0;
         // Looked at first, because a write takes the one lock of SQLite.
-        if !self.db.read(move |conn| usage_journal::has(conn, part)).await? {
-            return Ok(0);
+        while self.db.read(move |conn| usage_journal::has(conn, part)).await? {
+            rows += self.db.write(move |tx| usage_journal::fold(tx, part)).await?;
         }
-        self.db.write(move |tx| usage_journal::fold(tx, part)).await
+        Ok(rows)
     }
 
     async fn expire_requests(&self) -> Result<usize, Error> {

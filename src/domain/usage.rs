@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use chrono::serde::ts_nanoseconds;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -155,6 +156,7 @@ pub struct Count {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastUse {
     /// When.
+    #[serde(with = "ts_nanoseconds")]
     pub at: DateTime<Utc>,
     /// From where, if that could be told.
     pub ip: Option<IpAddr>,
@@ -168,8 +170,10 @@ pub struct Seen {
     /// The address.
     pub ip: IpAddr,
     /// The first call.
+    #[serde(with = "ts_nanoseconds")]
     pub first: DateTime<Utc>,
     /// The last call.
+    #[serde(with = "ts_nanoseconds")]
     pub last: DateTime<Utc>,
     /// How many calls.
     pub calls: i64,

@@ -183,7 +183,7 @@ pub struct KeyIndex {
     failures: AtomicU32,
 }
 
-/// Keys whose usage is added to their counts at once; that of more is only written down, and added later.
+/// Keys whose usage is added to their counts at once.
 const FEW: usize = 128;
 /// After so many failures the database counts as down.
 const DOWN_AFTER: u32 = 2;
@@ -320,12 +320,7 @@ impl KeyIndex {
             return Ok(0);
         }
         let batch = Arc::new(batch);
-        let writing = Arc::clone(&batch);
-        let written = db.write(move |tx| match writing.len() {
-            ..=FEW => usage::flush(tx, &writing).map(drop),
-            _ => usage_journal::append(tx, &writing),
-        });
-        let written = written.await;
+        let written = write(db, &batch).await;
         if written.is_ok() {
             self.failures.store(0, Ordering::Relaxed);
         } else {
@@ -338,6 +333,23 @@ impl KeyIndex {
         }
         written.map(|()| batch.len())
     }
+}
+
+/// Adds what was counted of few keys to their counts; that of many is only written down, as is that which
+/// cannot be added.
+async fn write(db: &Db, batch: &Arc<Vec<(KeyId, Taken)>>) -> Result<(), Error> {
+    if batch.len() <= FEW {
+        let few = Arc::clone(batch);
+        match db.write(move |tx| usage::flush(tx, &few).map(drop)).await {
+            Err(Error::Internal(cause)) => {
+                let cause = format!("{cause:#}");
+                tracing::error!(cause, "usage could not be added to the counts; it is kept");
+            }
+            written => return written,
+        }
+    }
+    let lines = usage_journal::Lines::new(batch)?;
+    db.write(move |tx| usage_journal::append(tx, &lines)).await
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

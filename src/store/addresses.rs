@@ -60,6 +60,8 @@ impl Statement for See {
     const AFTER: &'static str = "ON CONFLICT (key_id, ip) DO UPDATE SET \
         calls = key_addresses.calls + excluded.calls, \
         denied = key_addresses.denied + excluded.denied, \
+        first_seen_at = CASE WHEN key_addresses.first_seen_at < excluded.first_seen_at \
+        THEN key_addresses.first_seen_at ELSE excluded.first_seen_at END, \
         last_seen_at = CASE WHEN key_addresses.last_seen_at > excluded.last_seen_at \
         THEN key_addresses.last_seen_at ELSE excluded.last_seen_at END \
         RETURNING key_id, ip, calls";

@@ -301,7 +301,7 @@ diesel::table! {
 diesel::table! {
     usage_journal (id) {
         id -> BigInt,
-        part -> BigInt,
+        part -> Nullable<BigInt>,
         batch -> Text,
     }
 }

@@ -15,21 +15,36 @@ use crate::error::Error;
 
 /// Keys are added to the counts in so many parts, each key always in the same one.
 pub const PARTS: i64 = 20;
-/// Rows of a part that are added in one transaction: more than a round leaves behind, unless nodes are many
-/// or nobody worked for a while.
-const MOST: i64 = 120;
+/// Keys in one row at most.
+const KEYS: usize = 250;
+/// Rows that are added in one transaction at most.
+const ROWS: i64 = 100;
 
-/// Writes down what was counted: a row for each part.
-pub fn append(tx: &mut Tx<'_>, batch: &[(KeyId, Taken)]) -> Result<(), Error> {
-    let mut parts: BTreeMap<i64, Vec<&(KeyId, Taken)>> = BTreeMap::new();
-    for one in batch {
-        parts.entry(part_of(&one.0)).or_default().push(one);
+/// What was counted, as the texts of rows to write down.
+pub struct Lines(Vec<(i64, String)>);
+
+impl Lines {
+    /// Puts what was counted into words: outside of a transaction, because it takes its time.
+    pub fn new(batch: &[(KeyId, Taken)]) -> Result<Self, Error> {
+        let mut parts: BTreeMap<i64, Vec<&(KeyId, Taken)>> = BTreeMap::new();
+        for one in batch {
+            parts.entry(part_of(&one.0)).or_default().push(one);
+        }
+        let rows =
+            parts.iter().flat_map(|(part, keys)| keys.chunks(KEYS).map(|keys| (*part, keys)));
+        let text = |keys| serde_json::to_string(keys).map_err(Error::internal);
+        rows.map(|(part, keys)| Ok((part, text(keys)?))).collect::<Result<_, _>>().map(Self)
     }
-    let texts = parts
-        .into_iter()
-        .map(|(part, keys)| Ok((part, serde_json::to_string(&keys).map_err(Error::internal)?)))
-        .collect::<Result<Vec<_>, Error>>()?;
-    let rows: Vec<_> = texts
+}
+
+fn part_of(key: &KeyId) -> i64 {
+    let hash = |sum: i64, byte| sum.wrapping_mul(31).wrapping_add(i64::from(byte));
+    key.as_str().bytes().fold(0, hash).rem_euclid(PARTS)
+}
+
+/// Writes down what was counted.
+pub fn append(tx: &mut Tx<'_>, Lines(lines): &Lines) -> Result<(), Error> {
+    let rows: Vec<_> = lines
         .iter()
         .map(|(part, text)| [Value::Number(*part), Value::from(text.as_str())])
         .collect();
@@ -43,34 +58,42 @@ impl Statement for Append {
     const BEFORE: &'static str = "INSERT INTO usage_journal (part, batch)";
 }
 
-fn part_of(key: &KeyId) -> i64 {
-    let hash = |sum: i64, byte| sum.wrapping_mul(31).wrapping_add(i64::from(byte));
-    key.as_str().bytes().fold(0, hash).rem_euclid(PARTS)
-}
-
-/// True if a part waits to be added to the counts.
+/// True if something of a part waits to be added to the counts.
 pub fn has(conn: &mut Conn, part: i64) -> Result<bool, Error> {
     let rows = usage_journal::table.filter(usage_journal::part.eq(part));
     Ok(diesel::select(diesel::dsl::exists(rows)).get_result(conn)?)
 }
 
-/// Adds what was written down of a part to the counts; gives how many of its rows were added.
+/// Adds to the counts what was written down of a part, the oldest first; gives how many rows that were.
+/// What makes no sense is set aside.
 pub fn fold(tx: &mut Tx<'_>, part: i64) -> Result<usize, Error> {
-    // Another node that wants the same part waits here, and then finds nothing.
+    // Another node that wants the same part waits here, and then finds only what is left.
     let rows: Vec<(i64, String)> = load_locked!(
         tx.conn,
         usage_journal::table
             .filter(usage_journal::part.eq(part))
             .order(usage_journal::id)
-            .limit(MOST)
+            .limit(ROWS)
             .select((usage_journal::id, usage_journal::batch))
     )?;
-    let mut batch: Vec<(KeyId, Taken)> = Vec::new();
-    for (_, text) in &rows {
-        batch.extend(serde_json::from_str::<Vec<_>>(text).map_err(Error::internal)?);
+    let (mut batch, mut added, mut senseless) = (Vec::new(), Vec::new(), Vec::new());
+    for (id, text) in &rows {
+        match serde_json::from_str::<Vec<(KeyId, Taken)>>(text) {
+            Ok(keys) => {
+                batch.extend(keys);
+                added.push(*id);
+            }
+            Err(e) => {
+                tracing::error!(row = id, cause = %e, "usage that cannot be read stays in usage_journal, without its part");
+                senseless.push(*id);
+            }
+        }
     }
     usage::flush(tx, &batch)?;
-    let added = rows.iter().map(|(id, _)| *id);
-    Ok(diesel::delete(usage_journal::table.filter(usage_journal::id.eq_any(added)))
-        .execute(tx.conn)?)
+    diesel::update(usage_journal::table.filter(usage_journal::id.eq_any(senseless)))
+        .set(usage_journal::part.eq(None::<i64>))
+        .execute(tx.conn)?;
+    diesel::delete(usage_journal::table.filter(usage_journal::id.eq_any(added)))
+        .execute(tx.conn)?;
+    Ok(rows.len())
 }

@@ -1,12 +1,11 @@
 //! What is known of the HTTP request being answered, wherever in the answering one is.
 
+use std::io::Write as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use actix_web::http::header::HeaderValue;
-
 use actix_web::dev::ServiceRequest;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderValue};
 
 tokio::task_local! {
     static CURRENT: Context;
@@ -90,13 +89,10 @@ impl RequestId {
     }
 }
 
-fn hexadecimal(mut number: u64) -> [u8; 16] {
+fn hexadecimal(number: u64) -> [u8; 16] {
     let mut digits = [b'0'; 16];
-    for digit in digits.iter_mut().rev() {
-        let place = usize::try_from(number & 15).unwrap_or_default();
-        *digit = *b"0123456789abcdef".get(place).unwrap_or(&b'0');
-        number >>= 4;
-    }
+    // As many as there is room for.
+    let _ = write!(digits.as_mut_slice(), "{number:016x}");
     digits
 }
 

@@ -63,9 +63,10 @@ impl Opener {
         match self {
             Self::Postgres(url) => {
                 let mut conn = diesel::PgConnection::establish(url)?;
+                // Compiling a query takes longer than running any of ours.
                 conn.batch_execute(
                     "SET lock_timeout = '5s'; SET statement_timeout = '30s'; \
-                     SET idle_in_transaction_session_timeout = '60s'; SET TIME ZONE 'UTC'",
+                     SET idle_in_transaction_session_timeout = '60s'; SET TIME ZONE 'UTC'; SET jit = off",
                 )
                 .map_err(query)?;
                 Ok(Conn::Postgres(conn))

@@ -2,19 +2,24 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use countersign::config::Config;
+use countersign::domain::audit::hex;
 use countersign::domain::id::KeyId;
-use countersign::domain::secret::SecretHash;
+use countersign::domain::secret::{PlainSecret, SecretHash};
 use countersign::domain::usage::{LastUse, Outcome, Seen, Taken};
 use countersign::enforce::KeyIndex;
 use countersign::enforce::usage::Noted;
 use countersign::site::Site;
-use countersign::store::{Db, usage, usage_journal};
+use countersign::store::usage_journal::{self, Lines};
+use countersign::store::{Db, usage};
 
 use super::lasting::many_keys;
-use super::{count, from_many};
+use super::{balance, count, from_many};
 use crate::support::TestApp;
+use crate::support::http;
+use crate::support::process::{Home, beside, number, wait_for};
 
 /// Everything counted for keys, but for whom and when it was told.
 const COUNTED: [&str; 3] = [
@@ -47,7 +52,8 @@ fn second(app: &TestApp, keys: &[KeyId], n: u8) -> Vec<(KeyId, Taken)> {
 }
 
 async fn append(app: &TestApp, batch: Vec<(KeyId, Taken)>) {
-    app.db.write(move |tx| usage_journal::append(tx, &batch)).await.unwrap();
+    let lines = Lines::new(&batch).unwrap();
+    app.db.write(move |tx| usage_journal::append(tx, &lines)).await.unwrap();
 }
 
 async fn fold(app: &TestApp) -> usize {
@@ -178,17 +184,108 @@ async fn what_cannot_be_written_down_or_added_is_kept_and_counted_once() {
 }
 
 #[actix_web::test]
-async fn a_row_that_makes_no_sense_is_kept_and_keeps_nobody_else_back() {
+async fn a_row_that_makes_no_sense_is_set_aside_and_keeps_nobody_back() {
     let app = TestApp::start().await;
     let (key, _) = app.live_key("Counted", &[("permissions", "read_balance")]).await;
-    let id = super::id_of(&key);
-    let taken = from_many(app.clock.now(), 0..1);
-    append(&app, vec![(id.clone(), taken.clone())]).await;
+    let batch = vec![(super::id_of(&key), from_many(app.clock.now(), 0..1))];
+    append(&app, batch.clone()).await;
     let part = app.number("SELECT part FROM usage_journal");
-    let other = (part + 1) % usage_journal::PARTS;
+    app.work().await;
     let nonsense = r#"[["36e48800-22ce-4ea0-b37a-198f7978cd53", {"counts": "#;
-    app.sql(&format!("INSERT INTO usage_journal (part, batch) VALUES ({other}, '{nonsense}')"));
+    let insert = format!("INSERT INTO usage_journal (part, batch) VALUES ({part}, '{nonsense}')");
+    // More than are read at a time.
+    (0..101).for_each(|_| app.sql(&insert));
+    append(&app, batch).await;
+    app.work().await;
+    assert_eq!(app.number("SELECT allowed FROM key_usage"), 2);
+    let rest = "SELECT count(*) FROM usage_journal WHERE part IS NULL AND batch = ";
+    assert_eq!(app.number(&format!("{rest}'{nonsense}'")), 101);
+    assert_eq!(app.number("SELECT count(*) FROM usage_journal"), 101);
+    let before = app.dump();
+    app.work().await;
+    before.equals(&app.dump(), "a look at what was set aside");
+}
+
+#[actix_web::test]
+async fn a_key_that_cannot_be_counted_keeps_only_its_part_back() {
+    let app = TestApp::start().await;
+    let keys = many_keys(&app, 100).await;
+    let (index, db) = node(&app).await;
+    use_all(&app, &index, &keys[..100]);
+    let gone = keys[7].as_str();
+    for (table, column) in [("secrets", "key_id"), ("keys", "id")] {
+        app.sql(&format!("DELETE FROM {table} WHERE {column} = '{gone}'"));
+    }
+    assert_eq!(index.flush_usage(&db).await.unwrap(), 100);
+    assert!(index.is_fresh());
     assert!(app.worker.run_once().await.is_err());
-    assert_eq!(app.number("SELECT allowed FROM key_usage"), 1);
-    assert_eq!(app.raw().lines("SELECT batch AS line FROM usage_journal"), [nonsense]);
+    let counted = app.number("SELECT sum(allowed) FROM key_usage");
+    assert!((80..100).contains(&counted), "{counted}");
+    assert_eq!(app.number("SELECT count(*) FROM usage_journal"), 1);
+}
+
+#[actix_web::test]
+async fn an_address_was_first_seen_when_it_called_first_however_late_that_is_added() {
+    let app = TestApp::start().await;
+    let keys = many_keys(&app, 1).await;
+    let (late, soon) = (second(&app, &keys[..1], 1), second(&app, &keys[..1], 4));
+    append(&app, late.clone()).await;
+    app.db.write(move |tx| usage::flush(tx, &soon)).await.unwrap();
+    app.work().await;
+    let first = format!("first_seen_at = '{}'", late[0].1.addresses[0].first.naive_utc());
+    assert_eq!(app.number(&format!("SELECT count(*) FROM key_addresses WHERE {first}")), 1);
+    assert_eq!(app.number("SELECT calls FROM key_addresses"), 6);
+    assert_eq!(app.number("SELECT count(*) FROM key_usage WHERE last_agent = 'curl \"4\"'"), 1);
+}
+
+/// A secret for each of these keys.
+fn give_secrets(app: &TestApp, keys: &[KeyId]) -> Vec<PlainSecret> {
+    let (open, close) = if app.database.is_postgres() { ("'\\x", "'") } else { ("X'", "'") };
+    let mut secrets = Vec::new();
+    for key in keys {
+        let secret = PlainSecret::mint("cs").unwrap();
+        let (hash, last) = (hex(&secret.hash().0), secret.last_four());
+        app.sql(&format!(
+            "INSERT INTO secrets (id, key_id, hash, last_four, minted_at, confirmed_at, first_used_at) SELECT id, id, \
+             {open}{hash}{close}, '{last}', created_at, created_at, created_at FROM keys WHERE id = '{key}'"
+        ));
+        secrets.push(secret);
+    }
+    secrets
+}
+
+#[actix_web::test]
+async fn a_server_that_is_killed_while_many_keys_call_loses_a_second_at_most_and_goes_on_counting()
+{
+    let app = TestApp::start().await;
+    let keys = many_keys(&app, 150).await;
+    let secrets = give_secrets(&app, &keys[..150]);
+    let home = Home::on(app.database);
+    let program = home.serve();
+    let (began, mut answered) = (Instant::now(), Vec::new());
+    while began.elapsed() < Duration::from_millis(4_300) {
+        for secret in &secrets {
+            http::call(program.address, &balance(), secret.expose()).unwrap().is(200);
+            answered.push(Instant::now());
+        }
+    }
+    let killed = Instant::now();
+    program.kill();
+    let mut conn = beside(&home.database);
+    let mut look = |sql: &str| number(&mut conn, sql);
+    let waiting = look("SELECT count(*) FROM usage_journal");
+    assert!(waiting >= usage_journal::PARTS, "{waiting}");
+    let again = home.serve();
+    wait_for("the journal to be added", || {
+        (look("SELECT count(*) FROM usage_journal") == 0).then_some(())
+    });
+    // A second, and a moment for the write itself on a busy machine.
+    let old = |at: &&Instant| killed - **at > Duration::from_millis(1_500);
+    let safe = i64::try_from(answered.iter().filter(old).count()).unwrap();
+    let kept = look("SELECT CAST(sum(allowed) AS BIGINT) FROM key_usage");
+    assert!(safe >= 150 && kept >= safe, "{kept} of {safe} safe ones, {}", answered.len());
+    assert!(kept <= i64::try_from(answered.len()).unwrap());
+    assert_eq!(look("SELECT CAST(sum(calls) AS BIGINT) FROM usage_hours"), kept);
+    assert_eq!(look("SELECT CAST(sum(calls) AS BIGINT) FROM key_addresses"), kept);
+    again.kill();
 }
