@@ -113,7 +113,9 @@ impl Worker {
 
     /// Adds usage to the counts, one part after the other.
     async fn run_folds(self, mut stop: watch::Receiver<bool>) {
+        // Between the ticks of the other loop, so that neither has to wait for the other.
         let mut ticks = ticks();
+        ticks.reset_after(TICK / 2);
         for part in (0..usage_journal::PARTS).cycle() {
             tokio::select! {
                 _ = ticks.tick() => Self::report(self.fold_usage(part).await.map(drop)),

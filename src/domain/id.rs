@@ -35,11 +35,10 @@ macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(
-            Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+            Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize,
             diesel::expression::AsExpression, diesel::deserialize::FromSqlRow,
         )]
         #[diesel(sql_type = diesel::sql_types::Text)]
-        #[serde(from = "uuid::Uuid")]
         pub struct $name(String);
 
         impl $name {
@@ -51,12 +50,6 @@ macro_rules! id {
             /// The hyphenated lower-case form, as stored and as in URLs.
             pub fn as_str(&self) -> &str {
                 &self.0
-            }
-        }
-
-        impl From<uuid::Uuid> for $name {
-            fn from(uuid: uuid::Uuid) -> Self {
-                Self::new(uuid)
             }
         }
 

@@ -1,8 +1,12 @@
 //! Usage of many keys at once, first written down as it was taken and added to the counts later: a key that
 //! is in use all the time then costs one change of its rows in a round of all parts, not one a second.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
+use anyhow::Context as _;
+use chrono::DateTime;
 use diesel::prelude::*;
 
 use super::pool::load_locked;
@@ -10,7 +14,7 @@ use super::pool::values::{self, Statement, Value};
 use super::schema::usage_journal;
 use super::{Conn, Tx, usage};
 use crate::domain::id::KeyId;
-use crate::domain::usage::Taken;
+use crate::domain::usage::{Count, LastUse, Seen, Taken};
 use crate::error::Error;
 
 /// Keys are added to the counts in so many parts, each key always in the same one.
@@ -26,9 +30,9 @@ pub struct Lines(Vec<(i64, String)>);
 impl Lines {
     /// Puts what was counted into words: outside of a transaction, because it takes its time.
     pub fn new(batch: &[(KeyId, Taken)]) -> Result<Self, Error> {
-        let mut parts: BTreeMap<i64, Vec<&(KeyId, Taken)>> = BTreeMap::new();
-        for one in batch {
-            parts.entry(part_of(&one.0)).or_default().push(one);
+        let mut parts: BTreeMap<i64, Vec<Noted<'_>>> = BTreeMap::new();
+        for (key, taken) in batch {
+            parts.entry(part_of(key)).or_default().push(note(key, taken));
         }
         let rows =
             parts.iter().flat_map(|(part, keys)| keys.chunks(KEYS).map(|keys| (*part, keys)));
@@ -40,6 +44,57 @@ impl Lines {
 fn part_of(key: &KeyId) -> i64 {
     let hash = |sum: i64, byte| sum.wrapping_mul(31).wrapping_add(i64::from(byte));
     key.as_str().bytes().fold(0, hash).rem_euclid(PARTS)
+}
+
+/// What was counted for one key, without names, because there is so much of it: the key, its counts, its last
+/// use, its addresses. Times are microseconds since 1970, as fine as they are kept.
+type Noted<'a> = (Cow<'a, str>, Vec<NotedCount<'a>>, Option<NotedUse<'a>>, Vec<NotedAddress>);
+/// Hour, endpoint, outcome, calls, amount.
+type NotedCount<'a> = (i64, Cow<'a, str>, Cow<'a, str>, i64, i64);
+/// When, from where, with what.
+type NotedUse<'a> = (i64, Option<IpAddr>, Option<Cow<'a, str>>);
+/// Address, first call, last call, calls, denied.
+type NotedAddress = (IpAddr, i64, i64, i64, i64);
+
+fn note<'a>(key: &'a KeyId, taken: &'a Taken) -> Noted<'a> {
+    let counts = taken.counts.iter().map(|count| {
+        let (endpoint, outcome) = (Cow::from(&*count.endpoint), Cow::from(count.outcome.as_str()));
+        (count.hour, endpoint, outcome, count.calls, count.amount)
+    });
+    let last = taken
+        .last
+        .as_ref()
+        .map(|last| (last.at.timestamp_micros(), last.ip, last.agent.as_deref().map(Cow::from)));
+    let addresses = taken.addresses.iter().map(|seen| {
+        let (first, last) = (seen.first.timestamp_micros(), seen.last.timestamp_micros());
+        (seen.ip, first, last, seen.calls, seen.denied)
+    });
+    (Cow::from(key.as_str()), counts.collect(), last, addresses.collect())
+}
+
+/// Reads what [`note`] wrote.
+fn read((key, counts, last, addresses): Noted<'_>) -> anyhow::Result<(KeyId, Taken)> {
+    let time = |micros| DateTime::from_timestamp_micros(micros).context("no time");
+    let count = |(hour, endpoint, outcome, calls, amount): NotedCount<'_>| {
+        let outcome = outcome.parse().map_err(anyhow::Error::msg)?;
+        Ok(Count { hour, endpoint: endpoint.into(), outcome, calls, amount })
+    };
+    let used = |(at, ip, agent): NotedUse<'_>| {
+        Ok::<_, anyhow::Error>(LastUse { at: time(at)?, ip, agent: agent.map(Cow::into_owned) })
+    };
+    let seen = |(ip, first, last, calls, denied): NotedAddress| {
+        Ok(Seen { ip, first: time(first)?, last: time(last)?, calls, denied })
+    };
+    let taken = Taken {
+        counts: counts.into_iter().map(count).collect::<anyhow::Result<_>>()?,
+        last: last.map(used).transpose()?,
+        addresses: addresses.into_iter().map(seen).collect::<anyhow::Result<_>>()?,
+    };
+    Ok((key.parse()?, taken))
+}
+
+fn read_all(text: &str) -> anyhow::Result<Vec<(KeyId, Taken)>> {
+    serde_json::from_str::<Vec<Noted<'_>>>(text)?.into_iter().map(read).collect()
 }
 
 /// Writes down what was counted.
@@ -78,7 +133,7 @@ pub fn fold(tx: &mut Tx<'_>, part: i64) -> Result<usize, Error> {
     )?;
     let (mut batch, mut added, mut senseless) = (Vec::new(), Vec::new(), Vec::new());
     for (id, text) in &rows {
-        match serde_json::from_str::<Vec<(KeyId, Taken)>>(text) {
+        match read_all(text) {
             Ok(keys) => {
                 batch.extend(keys);
                 added.push(*id);
