@@ -95,7 +95,7 @@ impl State {
             cookie_key,
             key_headers: api::KeyHeaders::of(&db.site().catalogue),
         };
-        let (settings, till) = (Arc::new(settings), api::Till::start(db.clone()));
+        let (settings, till) = (Arc::new(settings), api::Till::start(&db));
         Ok(Self { db, index, passwords, settings, till, strangers: Arc::default() })
     }
 }

@@ -168,6 +168,11 @@ impl Db {
         self.inner.writer.write(work).await
     }
 
+    /// How many transactions at once are faster than one after the other.
+    pub fn lanes(&self) -> usize {
+        self.inner.writer.lanes()
+    }
+
     /// Makes sure that this is the only server on its SQLite file, for as long as what is returned lives.
     pub fn claim(&self) -> anyhow::Result<Option<std::fs::File>> {
         self.inner.opener.claim()

@@ -84,6 +84,15 @@ impl Writer {
         Ok(Self::Sqlite(WriterThread { jobs: Some(sender), thread: Some(thread) }))
     }
 
+    /// On PostgreSQL one transaction can be worked out while another is being written; what all of them
+    /// share, the head of the audit log, is held only at their end.
+    pub(super) fn lanes(&self) -> usize {
+        match self {
+            Self::Postgres(..) => 2,
+            Self::Sqlite(_) => 1,
+        }
+    }
+
     pub(super) async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,

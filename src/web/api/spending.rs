@@ -1,6 +1,7 @@
 //! Collecting what keys ask for, so that many durable writes cost little more than one.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::HttpRequest;
@@ -11,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::ApiError;
 use crate::actions::operations::{self, Answer, Wish};
 use crate::actions::spending::NotSpent;
+use crate::domain::id::KeyId;
 use crate::error::Error;
 use crate::store::Db;
 use crate::store::idempotency::Attempt;
@@ -28,7 +30,9 @@ struct Job {
 /// Where the wishes of this node wait for the next transaction.
 #[derive(Clone)]
 pub(in crate::web) struct Till {
-    jobs: mpsc::Sender<Job>,
+    /// One for each transaction that may be written at the same time; what a key asks for is always in the
+    /// same one, because two transactions with one key wait for each other.
+    lanes: Arc<[mpsc::Sender<Job>]>,
     /// Attempts that are being worked on, by owner and name.
     in_flight: Arc<Mutex<HashSet<(String, String)>>>,
 }
@@ -47,17 +51,28 @@ impl Drop for Flight {
 
 impl Till {
     /// Starts to write what is handed in; it ends when the last clone is dropped.
-    pub(in crate::web) fn start(db: Db) -> Self {
-        let (jobs, waiting) = mpsc::channel(QUEUE);
-        tokio::spawn(work(db, waiting));
-        Self { jobs, in_flight: Arc::default() }
+    pub(in crate::web) fn start(db: &Db) -> Self {
+        let lane = |_| {
+            let (jobs, waiting) = mpsc::channel(QUEUE);
+            tokio::spawn(work(db.clone(), waiting));
+            jobs
+        };
+        Self { lanes: (0..db.lanes()).map(lane).collect(), in_flight: Arc::default() }
     }
 
     /// Makes an operation of a wish; answers after the commit.
     pub(super) async fn make(&self, wish: Wish) -> Result<Answer, Error> {
         let (answer, answered) = oneshot::channel();
-        self.jobs.try_send(Job { wish, answer }).map_err(|_| Error::Busy)?;
+        let lane = self.lane(&wish.key_id).ok_or(Error::Busy)?;
+        lane.try_send(Job { wish, answer }).map_err(|_| Error::Busy)?;
         answered.await.map_err(|_| Error::Busy)?
+    }
+
+    fn lane(&self, key: &KeyId) -> Option<&mpsc::Sender<Job>> {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        let place = usize::try_from(hasher.finish()).unwrap_or_default();
+        self.lanes.get(place.checked_rem(self.lanes.len())?)
     }
 
     /// Notes that an attempt is being worked on.
