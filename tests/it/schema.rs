@@ -170,6 +170,7 @@ const EMPTY: &[&str] = &[
     "cashouts",
     "operation_digests",
     "usage_hours",
+    "usage_journal",
     "key_addresses",
 ];
 
@@ -212,6 +213,7 @@ async fn every_table_loads_with_the_types_the_code_gives_it() {
         operation_digests: (Text, At),
         key_usage: (Text, i64, i64, May<At>, i64, May<Text>, May<Text>, i64, May<At>),
         usage_hours: (Text, At, Text, Text, i64, i64),
+        usage_journal: (i64, Option<i64>, Text),
         key_addresses: (Text, Text, At, At, i64, i64, May<At>),
         outbox: (Text, Text, Text, Text, Text, At, i32, At, May<At>, May<At>, May<At>, May<Text>),
         audit: (i64, At, May<Text>, Text, May<Text>, Text, Text, May<Text>, Text, May<Text>, May<Text>, Bytes, Bytes),
