@@ -348,7 +348,10 @@ async fn write(db: &Db, batch: &Arc<Vec<(KeyId, Taken)>>) -> Result<(), Error> {
             written => return written,
         }
     }
-    let lines = usage_journal::Lines::new(batch)?;
+    // Beside the runtime, on which every other write of this node waits for its answer.
+    let many = Arc::clone(batch);
+    let lines = tokio::task::spawn_blocking(move || usage_journal::Lines::new(&many));
+    let lines = lines.await.map_err(Error::internal)??;
     db.write(move |tx| usage_journal::append(tx, &lines)).await
 }
 

@@ -262,13 +262,22 @@ async fn a_server_that_is_killed_while_many_keys_call_loses_a_second_at_most_and
     let secrets = give_secrets(&app, &keys[..150]);
     let home = Home::on(app.database);
     let program = home.serve();
-    let (began, mut answered) = (Instant::now(), Vec::new());
-    while began.elapsed() < Duration::from_millis(4_300) {
-        for secret in &secrets {
-            http::call(program.address, &balance(), secret.expose()).unwrap().is(200);
-            answered.push(Instant::now());
+    let (began, address) = (Instant::now(), program.address);
+    let call_all = |secrets: &[PlainSecret]| {
+        let mut answered = Vec::new();
+        while began.elapsed() < Duration::from_millis(4_300) {
+            for secret in secrets {
+                http::call(address, &balance(), secret.expose()).unwrap().is(200);
+                answered.push(Instant::now());
+            }
         }
-    }
+        answered
+    };
+    let answered: Vec<_> = std::thread::scope(|scope| {
+        let callers: Vec<_> =
+            secrets.chunks(25).map(|some| scope.spawn(|| call_all(some))).collect();
+        callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect()
+    });
     let killed = Instant::now();
     program.kill();
     let mut conn = beside(&home.database);
@@ -276,9 +285,11 @@ async fn a_server_that_is_killed_while_many_keys_call_loses_a_second_at_most_and
     let waiting = look("SELECT count(*) FROM usage_journal");
     assert!(waiting >= usage_journal::PARTS, "{waiting}");
     let again = home.serve();
-    wait_for("the journal to be added", || {
-        (look("SELECT count(*) FROM usage_journal") == 0).then_some(())
-    });
+    for rest in [usage_journal::PARTS / 2, 0] {
+        wait_for("the journal to be added", || {
+            (look("SELECT count(*) FROM usage_journal") <= rest).then_some(())
+        });
+    }
     // A second, and a moment for the write itself on a busy machine.
     let old = |at: &&Instant| killed - **at > Duration::from_millis(1_500);
     let safe = i64::try_from(answered.iter().filter(old).count()).unwrap();
