@@ -71,6 +71,7 @@ fn balances(app: &TestApp) -> [i64; 4] {
     [of(own), phone(FIRST), phone(SECOND), of("")]
 }
 
+// Row 87
 #[actix_web::test]
 async fn the_form_keeps_what_was_typed_and_names_every_mistake() {
     let app = with_wallets().await;
@@ -186,6 +187,7 @@ async fn list(person: &mut Browser<'_>, url: &str) -> Vec<String> {
     amounts.into_iter().zip(states).map(|(amount, state)| format!("{amount} {state}")).collect()
 }
 
+// Row 88
 #[actix_web::test]
 async fn the_history_is_filtered_counted_and_summed() {
     let app = with_wallets().await;
@@ -282,6 +284,7 @@ async fn a_long_history_has_pages_that_keep_the_filters() {
     assert_eq!(viewer.get(&next).await.is(200).all("tbody tr").len(), 1);
 }
 
+// Row 88
 #[actix_web::test]
 async fn home_shows_the_balance_what_waits_and_the_latest() {
     let app = with_wallets().await;

@@ -10,6 +10,7 @@ fn volume(app: &TestApp) -> i64 {
     app.number("SELECT CAST(coalesce(sum(used), 0) AS BIGINT) FROM key_volumes")
 }
 
+// Row 87
 #[actix_web::test]
 async fn an_approval_moves_the_money_in_the_same_transaction() {
     let app = with_wallets().await;
