@@ -339,7 +339,7 @@ async fn the_log_of_an_older_database_is_whole_after_its_migration() {
     app.live_key("Old", &[("permissions", "read_balance")]).await;
     let before = entries(&app).await;
     let kind = if app.database.is_postgres() { "postgres" } else { "sqlite" };
-    let undo = fs::read_to_string(format!("migrations/{kind}/0005_indexes/down.sql"));
+    let undo = fs::read_to_string(format!("migrations/{kind}/0005_fewer_indexes/down.sql"));
     let mut conn = beside(&app.database);
     run(&mut conn, &undo.unwrap());
     run(&mut conn, "DELETE FROM __diesel_schema_migrations WHERE version LIKE '%0005%'");

@@ -1,13 +1,16 @@
 //! Both databases hold the same schema, and it refuses what must never be.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use countersign::clock::Clock;
 use countersign::config::Config;
+use countersign::domain::audit::hex;
 use countersign::site::Site;
 use countersign::store::{Conn, Db, schema};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
+use sha2::{Digest as _, Sha256};
 
 use crate::support::process::{Home, beside, number, run, texts};
 use crate::support::{Database, TestApp};
@@ -135,6 +138,57 @@ fn migrations_have_the_same_names_and_can_be_undone() {
         run(&mut conn, "DELETE FROM __diesel_schema_migrations");
         drop(open(&database).unwrap());
         assert!(!columns(&mut conn).is_empty());
+    }
+}
+
+/// Migrations that databases out there have run, and what they were.
+const RELEASED: &[(&str, &str)] = &[
+    ("postgres/0001_init", "73c443936838c469989eb4d687010191add798ebc517fb4f57c9336dc573d3e7"),
+    ("postgres/0002_ledger", "f5efcf46b4dd0c0ffb083fd7caab79adbaaa7c28e2167e9eda8a75fa841bf902"),
+    ("postgres/0003_usage", "447ea17b95ca70f8a691c797b1e03b15a3ef28176d7a316ce842b14cf930d64c"),
+    ("postgres/0004_key_order", "1adcecf8c52c9d36b0217e01c36b9f2c316c25eae2b3e6dd7e85b55955dcda61"),
+    (
+        "postgres/0005_fewer_indexes",
+        "f499b33ce1307efe8df8adca6b9b46893db71622a0e148be064a66373896e70e",
+    ),
+    ("sqlite/0001_init", "7c1b390971cc127ca2d2f82f22156d8af40dc6eba4f04652ab3ef14b36b2c152"),
+    ("sqlite/0002_ledger", "8f3c9b8fef167c190b9eaa660e3ea64da3233bca4ac98c6395cb949ba79d6109"),
+    ("sqlite/0003_usage", "4614f9394e4841031ee96eee0064e358e7ab88170ec234360be07ff9ad240336"),
+    ("sqlite/0004_key_order", "1adcecf8c52c9d36b0217e01c36b9f2c316c25eae2b3e6dd7e85b55955dcda61"),
+    (
+        "sqlite/0005_fewer_indexes",
+        "1682122299fdf93801e28a5639427bf49db1e2b1cbd2c9cef31420d10159d68b",
+    ),
+];
+
+#[test]
+fn a_migration_that_was_released_stays_as_it_was() {
+    for (name, digest) in RELEASED {
+        let text = std::fs::read(format!("migrations/{name}/up.sql")).unwrap();
+        assert_eq!(hex(&Sha256::digest(text)), *digest, "{name}: write a new migration instead");
+    }
+}
+
+#[test]
+fn a_migration_that_waits_for_others_gives_up_and_is_made_by_the_next_start() {
+    for database in databases() {
+        drop(open(&database).unwrap());
+        let (mut conn, mut other) = (beside(&database), beside(&database));
+        run(&mut conn, "DROP INDEX requests_to_expire");
+        run(&mut conn, "DELETE FROM __diesel_schema_migrations WHERE version LIKE '%0007%'");
+        let lock = if database.is_postgres() {
+            "BEGIN; LOCK TABLE requests IN SHARE ROW EXCLUSIVE MODE"
+        } else {
+            "BEGIN IMMEDIATE"
+        };
+        run(&mut other, lock);
+        let began = Instant::now();
+        assert!(open(&database).is_err());
+        let waited = began.elapsed().as_secs();
+        assert!((3..20).contains(&waited), "{waited} s");
+        run(&mut other, "ROLLBACK");
+        drop(open(&database).unwrap());
+        assert!(indexes(&mut conn).contains(&"requests_to_expire".to_owned()));
     }
 }
 

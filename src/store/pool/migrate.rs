@@ -37,6 +37,8 @@ pub(super) fn run(conn: &mut Conn) -> anyhow::Result<()> {
             // A node that waits here waits for another node's whole migration.
             conn.batch_execute("SET lock_timeout = 0; SET statement_timeout = 0")?;
             conn.batch_execute(&format!("SELECT pg_advisory_lock({LOCK})"))?;
+            // From here on whoever waits keeps everybody else waiting: rather fail, and be tried again.
+            conn.batch_execute("SET lock_timeout = '5s'")?;
             known(MigrationSource::<Pg>::migrations(&POSTGRES), conn.applied_migrations())?;
             let result = conn.run_pending_migrations(POSTGRES).map(drop);
             let result = result.map_err(anyhow::Error::from_boxed);

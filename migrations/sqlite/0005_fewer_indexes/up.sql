@@ -26,6 +26,3 @@ CREATE TRIGGER audit_is_never_changed BEFORE UPDATE ON audit
 BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END;
 CREATE TRIGGER audit_is_never_deleted BEFORE DELETE ON audit
 BEGIN SELECT RAISE(ABORT, 'audit rows are never deleted'); END;
-
--- Every second every node looks for requests that nobody decided in time.
-CREATE INDEX requests_to_expire ON requests (expires_at) WHERE state = 'pending';
