@@ -1,10 +1,10 @@
 //! The calls that are answered before the framework looks for their route are answered as it would.
 
-use actix_web::App;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use actix_web::App;
 use actix_web::body::to_bytes;
 use actix_web::http::{Method, StatusCode};
 use actix_web::test::{TestRequest, call_service, init_service};

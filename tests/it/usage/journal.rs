@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use countersign::config::Config;
 use countersign::domain::audit::hex;
 use countersign::domain::id::KeyId;
-use countersign::domain::secret::{PlainSecret, SecretHash};
+use countersign::domain::secret::PlainSecret;
 use countersign::domain::usage::{LastUse, Outcome, Seen, Taken};
 use countersign::enforce::KeyIndex;
 use countersign::enforce::usage::Noted;
@@ -64,30 +64,33 @@ async fn fold(app: &TestApp) -> usize {
     rows
 }
 
-/// Another node, with a secret for every key.
+/// A secret for each of these keys.
+fn give_secrets(app: &TestApp, keys: &[KeyId]) -> Vec<PlainSecret> {
+    let (open, close) = if app.database.is_postgres() { ("'\\x", "'") } else { ("X'", "'") };
+    let mut secrets = Vec::new();
+    for key in keys {
+        let secret = PlainSecret::mint("cs").unwrap();
+        let (hash, last) = (hex(&secret.hash().0), secret.last_four());
+        app.sql(&format!(
+            "INSERT INTO secrets (id, key_id, hash, last_four, minted_at, confirmed_at, first_used_at) SELECT id, id, \
+             {open}{hash}{close}, '{last}', created_at, created_at, created_at FROM keys WHERE id = '{key}'"
+        ));
+        secrets.push(secret);
+    }
+    secrets
+}
+
+/// Another node.
 async fn node(app: &TestApp) -> (Arc<KeyIndex>, Db) {
-    let digits = "replace(id, '-', '')";
-    let text = format!("substr({digits}, 17) || substr({digits}, 1, 16)");
-    let hash = if app.database.is_postgres() {
-        format!("convert_to({text}, 'UTF8')")
-    } else {
-        format!("CAST({text} AS BLOB)")
-    };
-    app.sql(&format!(
-        "INSERT INTO secrets (id, key_id, hash, last_four, minted_at) \
-         SELECT id, id, {hash}, 'abcd', created_at FROM keys WHERE request_id = id"
-    ));
     let site = Site::load(&Config::for_tests()).unwrap();
     let db = Db::open(&app.database.url, app.clock.clone(), site).unwrap();
     (KeyIndex::load(&db).await.unwrap(), db)
 }
 
-/// Counts a call with each of these keys.
-fn use_all(app: &TestApp, index: &KeyIndex, keys: &[KeyId]) {
-    for key in keys {
-        let digits = key.as_str().replace('-', "");
-        let text = format!("{}{}", &digits[16..], &digits[..16]);
-        let entry = index.find(&SecretHash(text.as_bytes().try_into().unwrap())).unwrap();
+/// Counts a call with each of these secrets.
+fn use_all(app: &TestApp, index: &KeyIndex, secrets: &[PlainSecret]) {
+    for secret in secrets {
+        let entry = index.find(&secret.hash()).unwrap();
         let noted = Noted {
             now: app.clock.now(),
             outcome: Outcome::Allowed,
@@ -144,12 +147,13 @@ async fn nodes_that_add_the_same_parts_at_once_add_them_once() {
 async fn usage_of_few_keys_is_counted_at_once_and_that_of_many_by_any_node_later() {
     let app = TestApp::start().await;
     let keys = many_keys(&app, 130).await;
+    let secrets = give_secrets(&app, &keys[..130]);
     let (index, db) = node(&app).await;
-    use_all(&app, &index, &keys[..128]);
+    use_all(&app, &index, &secrets[..128]);
     assert_eq!(index.flush_usage(&db).await.unwrap(), 128);
     assert_eq!(app.number("SELECT count(*) FROM usage_journal"), 0);
     assert_eq!(app.number("SELECT sum(allowed) FROM key_usage"), 128);
-    use_all(&app, &index, &keys[..130]);
+    use_all(&app, &index, &secrets);
     assert_eq!(index.flush_usage(&db).await.unwrap(), 130);
     assert_eq!(app.number("SELECT sum(allowed) FROM key_usage"), 128);
     assert_eq!(index.flush_usage(&db).await.unwrap(), 0);
@@ -166,12 +170,13 @@ async fn usage_of_few_keys_is_counted_at_once_and_that_of_many_by_any_node_later
 async fn what_cannot_be_written_down_or_added_is_kept_and_counted_once() {
     let app = TestApp::start().await;
     let keys = many_keys(&app, 130).await;
+    let secrets = give_secrets(&app, &keys[..130]);
     let (index, db) = node(&app).await;
-    use_all(&app, &index, &keys[..130]);
+    use_all(&app, &index, &secrets);
     app.sql("ALTER TABLE usage_journal RENAME TO gone");
     assert!(index.flush_usage(&db).await.is_err());
     app.sql("ALTER TABLE gone RENAME TO usage_journal");
-    use_all(&app, &index, &keys[..130]);
+    use_all(&app, &index, &secrets);
     assert_eq!(index.flush_usage(&db).await.unwrap(), 130);
     // The tables before the failing one are written, and must be as they were.
     app.sql("ALTER TABLE key_addresses RENAME TO gone");
@@ -210,8 +215,9 @@ async fn a_row_that_makes_no_sense_is_set_aside_and_keeps_nobody_back() {
 async fn a_key_that_cannot_be_counted_keeps_only_its_part_back() {
     let app = TestApp::start().await;
     let keys = many_keys(&app, 100).await;
+    let secrets = give_secrets(&app, &keys[..100]);
     let (index, db) = node(&app).await;
-    use_all(&app, &index, &keys[..100]);
+    use_all(&app, &index, &secrets);
     let gone = keys[7].as_str();
     for (table, column) in [("secrets", "key_id"), ("keys", "id")] {
         app.sql(&format!("DELETE FROM {table} WHERE {column} = '{gone}'"));
@@ -236,22 +242,6 @@ async fn an_address_was_first_seen_when_it_called_first_however_late_that_is_add
     assert_eq!(app.number(&format!("SELECT count(*) FROM key_addresses WHERE {first}")), 1);
     assert_eq!(app.number("SELECT calls FROM key_addresses"), 6);
     assert_eq!(app.number("SELECT count(*) FROM key_usage WHERE last_agent = 'curl \"4\"'"), 1);
-}
-
-/// A secret for each of these keys.
-fn give_secrets(app: &TestApp, keys: &[KeyId]) -> Vec<PlainSecret> {
-    let (open, close) = if app.database.is_postgres() { ("'\\x", "'") } else { ("X'", "'") };
-    let mut secrets = Vec::new();
-    for key in keys {
-        let secret = PlainSecret::mint("cs").unwrap();
-        let (hash, last) = (hex(&secret.hash().0), secret.last_four());
-        app.sql(&format!(
-            "INSERT INTO secrets (id, key_id, hash, last_four, minted_at, confirmed_at, first_used_at) SELECT id, id, \
-             {open}{hash}{close}, '{last}', created_at, created_at, created_at FROM keys WHERE id = '{key}'"
-        ));
-        secrets.push(secret);
-    }
-    secrets
 }
 
 #[actix_web::test]
