@@ -9,7 +9,7 @@ use super::letters;
 use super::spending::{NotSpent, Spender};
 use crate::domain::audit::{Event, Who};
 use crate::domain::denial::Denial;
-use crate::domain::id::{KeyId, OrganisationId, RequestId};
+use crate::domain::id::{KeyId, RequestId};
 use crate::domain::member::{Origin, Role};
 use crate::domain::movement::{Fault, Movement, OperationKind, Party};
 use crate::domain::operation::{Counterparty, Operation, OperationStatus, Spent};
@@ -17,10 +17,10 @@ use crate::domain::refusal::Refusal;
 use crate::domain::request::{Payload, Request, RequestState, Version, WAITS_FOR};
 use crate::error::Error;
 use crate::store::idempotency::{self, Attempt, Known};
-use crate::store::organisations::{self, AccountSnapshot};
+use crate::store::organisations;
 use crate::store::volumes::{self, Volumes};
 use crate::store::wallets::{self, Cause, Wallet};
-use crate::store::{Conn, Tx, members, operations, requests};
+use crate::store::{Conn, Tx, members, operations};
 
 /// What a key asks for.
 #[derive(Clone, Debug)]
@@ -50,12 +50,10 @@ pub type Answer = Result<Made, NotSpent>;
 /// Everything the wishes of one transaction are measured by.
 struct Desk {
     spender: Spender,
-    accounts: HashMap<OrganisationId, AccountSnapshot>,
     parties: HashMap<Party, Wallet>,
     known: HashMap<Attempt, Known>,
     volumes: Volumes,
-    requests: Vec<Request>,
-    operations: Vec<Operation>,
+    new: Vec<(Request, Operation)>,
 }
 
 /// Makes an operation of each wish that its key allows, all in one transaction; in their order, so
@@ -71,9 +69,7 @@ pub fn make_all(tx: &mut Tx<'_>, wishes: &[Wish]) -> Result<Vec<Answer>, Error> 
         }
         answers.push(answer);
     }
-    requests::insert_all(tx, &desk.requests)?;
-    operations::insert_all(tx, &desk.operations)?;
-    volumes::set_all(tx, &desk.volumes)?;
+    operations::insert_all(tx, &desk.new, &desk.volumes)?;
     let remembered = wishes.iter().zip(&answers).filter_map(|(wish, answer)| {
         let made = answer.as_ref().ok().filter(|made| made.is_new)?;
         Some((wish.attempt.as_ref()?, made.id.to_string()))
@@ -89,22 +85,10 @@ impl Desk {
         let known = idempotency::find_all(tx, &attempts)?;
         let parties: Vec<_> = wishes.iter().map(|wish| &wish.movement.party).collect();
         let parties = wallets::find_parties(tx.conn, &parties)?;
-        let mut accounts = HashMap::new();
-        for key in spender.keys() {
-            if !accounts.contains_key(&key.organisation_id)
-                && let Some(account) = organisations::find_account(tx.conn, &key.organisation_id)?
-            {
-                accounts.insert(key.organisation_id.clone(), account);
-            }
-        }
-        let days = spender.keys().filter_map(|key| {
-            let account = accounts.get(&key.organisation_id)?;
-            Some((key.id.clone(), account.organisation.day(tx.now)))
-        });
+        let days = spender.keys().map(|key| (key.id.clone(), key.account.organisation.day(tx.now)));
         let days = days.collect();
         let volumes = volumes::lock_all(tx, &days)?;
-        let (requests, operations) = (Vec::new(), Vec::new());
-        Ok(Self { spender, accounts, parties, known, volumes, requests, operations })
+        Ok(Self { spender, parties, known, volumes, new: Vec::new() })
     }
 
     fn decide(&mut self, tx: &mut Tx<'_>, wish: &Wish) -> Result<Answer, Error> {
@@ -120,9 +104,6 @@ impl Desk {
             Ok(key) => key,
             Err(denial) => return Ok(Err(denial.into())),
         };
-        let Some(account) = self.accounts.get(&key.organisation_id) else {
-            return Err(Error::internal(format!("{} has no wallet", key.organisation_id)));
-        };
         let party = match counterparty(&self.parties, movement) {
             Ok(party) => party,
             Err(fault) => return Ok(Err(NotSpent::Invalid(fault))),
@@ -133,7 +114,7 @@ impl Desk {
             Ok(used) => used,
             Err(denial) => return Ok(Err(denial.into())),
         };
-        if payer_balance(movement, account.balance, party) < movement.amount {
+        if payer_balance(movement, key.account.balance, party) < movement.amount {
             return Ok(Err(Denial::InsufficientBalance.into()));
         }
         volume.used = used;
@@ -148,7 +129,7 @@ impl Desk {
             state: RequestState::Pending,
             version: Version(1),
             approvals: 0,
-            approvals_needed: account.organisation.approvals_needed,
+            approvals_needed: key.account.organisation.approvals_needed,
             created_at: tx.now,
             expires_at: tx.now + WAITS_FOR,
             closed_at: None,
@@ -160,14 +141,14 @@ impl Desk {
             subject_id: Some(request.id.to_string()),
             detail: json!({ "kind": "operation", "asks_for": movement }),
         });
-        self.operations.push(operation(&request, movement, party, Some(spent)));
+        let operation = operation(&request, movement, party, Some(spent));
         let id = request.id.clone();
-        self.requests.push(request);
+        self.new.push((request, operation));
         Ok(Ok(Made { id, is_new: true }))
     }
 }
 
-/// Writes the operation of a request that a member made in the browser.
+/// Writes the request of a member, made in the browser, with its operation.
 pub(super) fn open(tx: &mut Tx<'_>, request: &Request, movement: &Movement) -> Result<(), Error> {
     let parties = wallets::find_parties(tx.conn, &[&movement.party])?;
     let party =
@@ -176,7 +157,8 @@ pub(super) fn open(tx: &mut Tx<'_>, request: &Request, movement: &Movement) -> R
     if payer_balance(movement, own.balance, party) < movement.amount {
         return Err(Refusal::NotEnoughMoney.into());
     }
-    operations::insert_all(tx, &[operation(request, movement, party, None)])
+    let operation = operation(request, movement, party, None);
+    operations::insert_all(tx, &[(request.clone(), operation)], &Volumes::new())
 }
 
 /// Moves the money, in the transaction of the last approval; tells how that ended.

@@ -54,9 +54,6 @@ pub fn submit_operation(
         None => (),
     }
     let request = submit_payload(tx, me, Payload::Operation(movement), justification)?;
-    if let Some(movement) = request.payload.movement() {
-        operations::open(tx, &request, movement)?;
-    }
     idempotency::insert_all(tx, &[(attempt, request.id.to_string())])?;
     Ok(request.id)
 }
@@ -94,7 +91,10 @@ fn submit_payload(
         expires_at: tx.now + WAITS_FOR,
         closed_at: None,
     };
-    requests::insert(tx, &request)?;
+    match &request.payload {
+        Payload::IssueKey(_) => requests::insert(tx, &request)?,
+        Payload::Operation(movement) => operations::open(tx, &request, movement)?,
+    }
     let mut detail = json!({ "kind": request.payload.kind() });
     if let Some(fields) = detail.as_object_mut() {
         let asks_for = match &request.payload {

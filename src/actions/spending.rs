@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::store::idempotency::{self, Attempt, Known};
 use crate::store::keys::SpendingKey;
 use crate::store::volumes::{self, Volumes};
-use crate::store::{Tx, keys, organisations};
+use crate::store::{Tx, keys};
 
 /// Why nothing was spent; and nothing was consumed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,8 +114,7 @@ pub(super) fn take(
     key: &SpendingKey,
     amount: i64,
 ) -> Result<Result<(), Denial>, Error> {
-    let organisation = organisations::get(tx.conn, &key.organisation_id)?;
-    let mut volume = volumes::lock(tx, &key.id, organisation.day(tx.now))?;
+    let mut volume = volumes::lock(tx, &key.id, key.account.organisation.day(tx.now))?;
     match Spender::fits(key, amount, volume.used) {
         Ok(used) => {
             volume.used = used;

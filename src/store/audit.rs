@@ -27,10 +27,9 @@ pub fn append(tx: &mut Tx<'_>, events: Vec<Event>) -> Result<(), Error> {
         entries.push((entry, hashes));
     }
     let rows: Vec<_> = entries.iter().map(|(entry, hashes)| row(entry, hashes)).collect();
-    values::insert(tx.conn, Insert, &rows)?;
     let hash = unhex(&head.hash).unwrap_or_default();
-    let row = [Value::Number(1), Value::Number(head.seq), Value::Bytes(&hash)];
-    values::insert(tx.conn, MoveHead, &[row])?;
+    let head = [Value::Number(1), Value::Number(head.seq), Value::Bytes(&hash)];
+    values::insert_both(tx.conn, (Insert, &rows), (MoveHead, &[head]))?;
     Ok(())
 }
 

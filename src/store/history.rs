@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 
 use super::Conn;
+use super::operations::indexed;
 use super::schema::{keys, operations, requests};
 use crate::domain::id::{KeyId, MemberId, OrganisationId, RequestId, WalletId};
 use crate::domain::operation::{Operation, OperationStatus};
@@ -47,6 +48,7 @@ pub fn list_known_wallets(
     let known: Vec<WalletId> = operations::table
         .filter(operations::organisation_id.eq(organisation))
         .filter(operations::status.eq(OperationStatus::Completed.as_str()))
+        .filter(indexed(OperationStatus::Completed))
         .filter(operations::wallet_id.eq_any(wallets.iter().map(|id| id.as_str())))
         .select(operations::wallet_id)
         .distinct()

@@ -2,14 +2,18 @@
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 
 use super::pool::MultiBackend;
 use super::pool::values::{self, Statement, Value};
-use super::schema::{operation_digests, operations, organisations, transfers, wallets};
+use super::requests::{payload, row as columns_of};
+use super::schema::{operation_digests, operations, organisations, requests, transfers, wallets};
+use super::volumes::{self, Volumes};
 use super::wallets::replace;
 use super::{Conn, Tx};
 use crate::domain::id::{KeyId, OrganisationId, RequestId, TransferId, WalletId};
 use crate::domain::operation::{Counterparty, Operation, OperationStatus, Spent, Transfer};
+use crate::domain::request::Request;
 use crate::error::Error;
 
 diesel::define_sql_function! {
@@ -41,38 +45,45 @@ pub struct Total {
     pub amount: i64,
 }
 
-/// Adds many operations at once.
-pub fn insert_all(tx: &mut Tx<'_>, new: &[Operation]) -> Result<(), Error> {
-    values::insert(tx.conn, Insert, &new.iter().map(row).collect::<Vec<_>>())?;
+/// Adds requests together with the operations that they ask for, and writes what they used of days whose
+/// locks are held.
+pub fn insert_all(
+    tx: &mut Tx<'_>,
+    new: &[(Request, Operation)],
+    used: &Volumes,
+) -> Result<(), Error> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let payload = |(request, _): &(Request, Operation)| payload(request);
+    let payloads = new.iter().map(payload).collect::<Result<Vec<_>, _>>()?;
+    let rows: Vec<_> = new.iter().zip(&payloads).map(|(new, payload)| row(new, payload)).collect();
+    values::insert_both(tx.conn, (volumes::Replace, &volumes::rows(used)), (Insert, &rows))?;
     Ok(())
 }
 
 struct Insert;
 
 impl Statement for Insert {
-    const BEFORE: &'static str = "INSERT INTO operations (id, organisation_id, kind, status, amount, wallet_id, \
-             fulfillment_type, fulfillment_id, memo, maker_key_id, volume_day, last_error, \
-             created_at, updated_at)";
+    const BEFORE: &'static str = "INSERT INTO requests (id, organisation_id, kind, payload, maker_id, maker_key_id, \
+             justification, state, version, approvals, approvals_needed, created_at, expires_at, \
+             closed_at, operation_kind, operation_status, amount, wallet_id, fulfillment_id, memo, \
+             volume_day, last_error)";
 }
 
-fn row(o: &Operation) -> [Value<'_>; 14] {
-    let spent = o.asked_by.as_ref();
-    [
-        o.id.as_str().into(),
-        o.organisation_id.as_str().into(),
+fn row<'a>((request, o): &'a (Request, Operation), payload: &'a str) -> [Value<'a>; 22] {
+    let operation = [
         o.kind.as_str().into(),
         o.status.as_str().into(),
         Value::Number(o.amount),
         o.counterparty.wallet_id.as_str().into(),
-        Value::Text(o.kind.fulfillment_type()),
         Value::Text(o.fulfillment_id.as_deref()),
         Value::Text(o.memo.as_deref()),
-        Value::Text(spent.map(|spent| spent.key_id.as_str())),
-        Value::Text(spent.map(|spent| spent.day.as_str())),
+        Value::Text(o.asked_by.as_ref().map(|spent| spent.day.as_str())),
         Value::Text(o.last_error.as_deref()),
-        Value::Time(Some(o.created_at.naive_utc())),
-        Value::Time(Some(o.updated_at.naive_utc())),
-    ]
+    ];
+    let mut all = columns_of(request, payload).into_iter().chain(operation);
+    std::array::from_fn(|_| all.next().unwrap_or(Value::Text(None)))
 }
 
 /// The operation with this id, if it belongs to the organisation.
@@ -137,13 +148,9 @@ pub fn settle(
     status: OperationStatus,
     last_error: Option<&str>,
 ) -> Result<bool, Error> {
-    let changed = diesel::update(operations::table.find(id))
-        .filter(operations::status.eq(OperationStatus::Pending.as_str()))
-        .set((
-            operations::status.eq(status.as_str()),
-            operations::last_error.eq(last_error),
-            operations::updated_at.eq(tx.now.naive_utc()),
-        ))
+    let changed = diesel::update(requests::table.find(id))
+        .filter(requests::operation_status.eq(OperationStatus::Pending.as_str()))
+        .set((requests::operation_status.eq(status.as_str()), requests::last_error.eq(last_error)))
         .execute(tx.conn)?;
     Ok(changed == 1)
 }
@@ -191,6 +198,7 @@ fn total_since(
     let (count, amount): (i64, String) = operations::table
         .filter(operations::organisation_id.eq(organisation))
         .filter(operations::status.eq(OperationStatus::Pending.as_str()))
+        .filter(indexed(OperationStatus::Pending))
         .filter(operations::created_at.gt(since))
         .filter(operations::maker_key_id.is_not_null())
         .select((diesel::dsl::count_star(), sum_as_text()))
@@ -215,6 +223,16 @@ fn sum_as_text() -> diesel::expression::SqlLiteral<diesel::sql_types::Text> {
     diesel::dsl::sql("CAST(COALESCE(SUM(operations.amount), 0) AS TEXT)")
 }
 
+/// What is true of each operation with this status, in the words that lead to an index.
+pub(super) fn indexed(status: OperationStatus) -> diesel::expression::SqlLiteral<Bool> {
+    diesel::dsl::sql(match status {
+        OperationStatus::Pending => "operations.state = 'pending'",
+        OperationStatus::Completed | OperationStatus::Failed | OperationStatus::Rejected => {
+            "operations.status <> 'pending'"
+        }
+    })
+}
+
 type Joined<'a> = diesel::dsl::IntoBoxed<
     'a,
     diesel::dsl::LeftJoinOn<
@@ -232,7 +250,7 @@ fn matching<'a>(organisation: &OrganisationId, filter: &Filter) -> Joined<'a> {
         .into_boxed()
         .filter(operations::organisation_id.eq(organisation.clone()));
     if let Some(status) = filter.status {
-        query = query.filter(operations::status.eq(status.as_str()));
+        query = query.filter(operations::status.eq(status.as_str())).filter(indexed(status));
     }
     if let Some(kind) = filter.kind {
         query = query.filter(operations::kind.eq(kind));

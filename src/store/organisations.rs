@@ -83,7 +83,8 @@ pub fn announce_account(tx: &mut Tx<'_>, id: &OrganisationId) -> Result<(), Erro
     Ok(())
 }
 
-type AccountRow = (Row, i64, i64);
+/// What an account is read from: an organisation, and the balance of its wallet with the balance's version.
+pub(super) type AccountRow = (Row, i64, i64);
 
 #[diesel::dsl::auto_type]
 fn accounts() -> _ {
@@ -93,13 +94,15 @@ fn accounts() -> _ {
         .select((row, wallets::balance, wallets::version))
 }
 
-fn parse_account((row, balance, version): AccountRow) -> Result<AccountSnapshot, Error> {
+/// The account that was read.
+pub(super) fn parse_account((row, balance, version): AccountRow) -> Result<AccountSnapshot, Error> {
     Ok(AccountSnapshot { organisation: row.parse()?, balance, version })
 }
 
+/// An organisation as a row.
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = organisations)]
-struct Row {
+pub(super) struct Row {
     id: OrganisationId,
     name: String,
     currency: Currency,

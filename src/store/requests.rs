@@ -134,16 +134,9 @@ fn matching<'a>(organisation: &OrganisationId, filter: Filter<'a>) -> Boxed<'a> 
     query
 }
 
-/// Adds a request.
+/// Adds a request that is no operation; those are added with [`super::operations::insert_all`].
 pub fn insert(tx: &mut Tx<'_>, request: &Request) -> Result<(), Error> {
-    insert_all(tx, std::slice::from_ref(request))
-}
-
-/// Adds many requests at once.
-pub fn insert_all(tx: &mut Tx<'_>, requests: &[Request]) -> Result<(), Error> {
-    let payloads = requests.iter().map(payload).collect::<Result<Vec<_>, _>>()?;
-    let rows: Vec<_> = requests.iter().zip(&payloads).map(|(r, payload)| row(r, payload)).collect();
-    values::insert(tx.conn, Insert, &rows)?;
+    values::insert(tx.conn, Insert, &[row(request, &payload(request)?)])?;
     Ok(())
 }
 
@@ -155,7 +148,8 @@ impl Statement for Insert {
              closed_at)";
 }
 
-fn row<'a>(r: &'a Request, payload: &'a str) -> [Value<'a>; 14] {
+/// The columns that every request has, as they are inserted.
+pub(super) fn row<'a>(r: &'a Request, payload: &'a str) -> [Value<'a>; 14] {
     [
         r.id.as_str().into(),
         r.organisation_id.as_str().into(),
@@ -174,7 +168,8 @@ fn row<'a>(r: &'a Request, payload: &'a str) -> [Value<'a>; 14] {
     ]
 }
 
-fn payload(request: &Request) -> Result<String, Error> {
+/// What is asked for, as stored.
+pub(super) fn payload(request: &Request) -> Result<String, Error> {
     match &request.payload {
         Payload::IssueKey(grant) => serde_json::to_string(grant),
         Payload::Operation(movement) => serde_json::to_string(movement),

@@ -82,6 +82,14 @@ diesel::table! {
         created_at -> Timestamp,
         expires_at -> Timestamp,
         closed_at -> Nullable<Timestamp>,
+        operation_kind -> Nullable<Text>,
+        operation_status -> Nullable<Text>,
+        amount -> Nullable<BigInt>,
+        wallet_id -> Nullable<Text>,
+        memo -> Nullable<Text>,
+        volume_day -> Nullable<Text>,
+        last_error -> Nullable<Text>,
+        fulfillment_id -> Nullable<Text>,
     }
 }
 
@@ -203,15 +211,16 @@ diesel::table! {
     }
 }
 
+// A view of those requests that ask for money to move.
 diesel::table! {
     operations (id) {
         id -> Text,
         organisation_id -> Text,
+        state -> Text,
         kind -> Text,
         status -> Text,
         amount -> BigInt,
         wallet_id -> Text,
-        fulfillment_type -> Nullable<Text>,
         fulfillment_id -> Nullable<Text>,
         memo -> Nullable<Text>,
         maker_key_id -> Nullable<Text>,
@@ -316,7 +325,6 @@ diesel::table! {
 
 diesel::joinable!(requests -> members (maker_id));
 diesel::joinable!(operations -> wallets (wallet_id));
-diesel::joinable!(operations -> requests (id));
 diesel::joinable!(cashouts -> wallets (wallet_id));
 diesel::joinable!(keys -> members (maker_id));
 diesel::joinable!(decisions -> members (checker_id));

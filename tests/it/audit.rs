@@ -8,6 +8,7 @@ use countersign::domain::member::Role;
 use countersign::store::{Conn, audit};
 use diesel::connection::SimpleConnection as _;
 
+use crate::schema::migrations::undo_since;
 use crate::support::process::{self, Said, beside, number, run};
 use crate::support::{Page, TestApp, email};
 
@@ -339,16 +340,14 @@ async fn the_log_of_an_older_database_is_whole_after_its_migration() {
     app.live_key("Old", &[("permissions", "read_balance")]).await;
     let before = entries(&app).await;
     let kind = if app.database.is_postgres() { "postgres" } else { "sqlite" };
-    let undo = fs::read_to_string(format!("migrations/{kind}/0005_fewer_indexes/down.sql"));
     let mut conn = beside(&app.database);
-    run(&mut conn, &undo.unwrap());
-    run(&mut conn, "DELETE FROM __diesel_schema_migrations WHERE version LIKE '%0005%'");
+    undo_since(&mut conn, kind, "0005");
     let dir = tempfile::tempdir().unwrap();
     let mut migrate = process::bare(dir.path(), &["migrate"]);
     let done = migrate.env("DATABASE_URL", &app.database.url).status().unwrap();
     assert!(done.success());
-    let redone = "SELECT count(*) FROM __diesel_schema_migrations WHERE version LIKE '%0005%'";
-    assert_eq!(number(&mut conn, redone), 1);
+    let redone = "SELECT count(*) FROM __diesel_schema_migrations WHERE version >= '0005'";
+    assert!(number(&mut conn, redone) > 3);
     assert_eq!(entries(&app).await, before);
     command(&app, &["verify"]).ended(0, "whole");
     let changed = conn.batch_execute("UPDATE audit SET actor_name = 'nobody' WHERE seq = 1");

@@ -214,8 +214,10 @@ const HALF_DONE: &[(&str, &str)] = &[
     (
         "SELECT id FROM requests r WHERE \
      (SELECT count(*) FROM audit a WHERE a.subject_id = r.id AND action = 'request.made') <> 1",
-        "INSERT INTO requests SELECT 'x', organisation_id, kind, subject_id, base_version, payload, maker_id, maker_key_id, \
-     justification, state, version, approvals, approvals_needed, created_at, expires_at, closed_at FROM requests LIMIT 1",
+        "INSERT INTO requests (id, organisation_id, kind, payload, maker_id, justification, state, version, approvals, \
+     approvals_needed, created_at, expires_at, closed_at) SELECT 'x', organisation_id, kind, payload, maker_id, \
+     justification, state, version, approvals, approvals_needed, created_at, expires_at, closed_at \
+     FROM requests WHERE kind = 'issue_key' LIMIT 1",
     ),
     (
         "SELECT id FROM keys k WHERE (SELECT count(*) FROM key_usage u WHERE u.key_id = k.id) <> 1",
@@ -244,7 +246,7 @@ const HALF_DONE: &[(&str, &str)] = &[
     (
         "SELECT id FROM operations o WHERE (status = 'completed') <> \
      ((SELECT count(*) FROM transfers t WHERE t.subject_id = o.id) = 1)",
-        "UPDATE operations SET status = 'pending' WHERE status = 'completed'",
+        "UPDATE requests SET operation_status = 'pending' WHERE operation_status = 'completed'",
     ),
 ];
 

@@ -7,8 +7,9 @@ use crate::domain::id::{KeyId, MemberId, OrganisationId};
 use crate::domain::key::KeyState;
 use crate::error::Error;
 use crate::store::Tx;
-use crate::store::pool::load_shared;
-use crate::store::schema::keys;
+use crate::store::organisations::{self, AccountSnapshot};
+use crate::store::pool::load_with_shared_keys;
+use crate::store::schema::{keys, organisations as owners, wallets};
 
 /// A key as far as spending goes: many are read for each transaction, and most of a key is not needed.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct SpendingKey {
     pub max_transaction: Option<i64>,
     /// The most that it may move in a day.
     pub max_daily: Option<i64>,
+    /// Its organisation, and what that holds.
+    pub account: AccountSnapshot,
     permissions: String,
     expires_at: Option<DateTime<Utc>>,
     is_active: bool,
@@ -45,14 +48,19 @@ impl SpendingKey {
 /// These keys, in the order of their ids. Until the transaction ends they cannot change, but other
 /// transactions may look at them in the same way.
 pub fn lock_shared(tx: &mut Tx<'_>, ids: &[&KeyId]) -> Result<Vec<SpendingKey>, Error> {
-    let rows: Vec<Row> = load_shared!(
+    let rows: Vec<(Row, organisations::AccountRow)> = load_with_shared_keys!(
         tx.conn,
         keys::table
+            .inner_join(owners::table.on(owners::id.eq(keys::organisation_id)))
+            .inner_join(wallets::table.on(wallets::organisation_id.eq(owners::id.nullable())))
             .filter(keys::id.eq_any(ids.iter().map(|id| id.as_str())))
             .order(keys::id)
-            .select(Row::as_select())
+            .select((
+                Row::as_select(),
+                (organisations::Row::as_select(), wallets::balance, wallets::version)
+            ))
     )?;
-    Ok(rows.into_iter().map(SpendingKey::from).collect())
+    rows.into_iter().map(|(row, account)| row.parse(account)).collect()
 }
 
 #[derive(Queryable, Selectable)]
@@ -69,18 +77,19 @@ struct Row {
     state: String,
 }
 
-impl From<Row> for SpendingKey {
-    fn from(row: Row) -> Self {
-        Self {
-            id: row.id,
-            organisation_id: row.organisation_id,
-            maker_id: row.maker_id,
-            label: row.label,
-            max_transaction: row.max_transaction,
-            max_daily: row.max_daily,
-            permissions: row.permissions,
-            expires_at: row.expires_at.map(|at| at.and_utc()),
-            is_active: row.state == KeyState::Active.name(),
-        }
+impl Row {
+    fn parse(self, account: organisations::AccountRow) -> Result<SpendingKey, Error> {
+        Ok(SpendingKey {
+            id: self.id,
+            organisation_id: self.organisation_id,
+            maker_id: self.maker_id,
+            label: self.label,
+            max_transaction: self.max_transaction,
+            max_daily: self.max_daily,
+            account: organisations::parse_account(account)?,
+            permissions: self.permissions,
+            expires_at: self.expires_at.map(|at| at.and_utc()),
+            is_active: self.state == KeyState::Active.name(),
+        })
     }
 }

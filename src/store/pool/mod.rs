@@ -10,7 +10,10 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
+use diesel::pg::Pg;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::r2d2::Pool;
+use diesel::{QueryResult, RunQueryDsl};
 
 use crate::clock::Clock;
 use crate::domain::audit::Event;
@@ -80,17 +83,39 @@ macro_rules! load_listed {
 }
 pub(in crate::store) use load_listed;
 
-/// Loads rows that nobody else may change until the transaction ends. On SQLite a write transaction has
-/// the whole file to itself.
-macro_rules! load_shared {
+/// Loads rows of which those of the table `keys` cannot be changed by anybody else until the transaction
+/// ends. On SQLite a write transaction has the whole file to itself.
+macro_rules! load_with_shared_keys {
     ($conn:expr, $query:expr) => {
         match $conn {
-            $crate::store::Conn::Postgres(conn) => $query.for_share().load(conn),
+            $crate::store::Conn::Postgres(conn) => {
+                $crate::store::pool::SharedKeys { query: $query }.load(conn)
+            }
             $crate::store::Conn::Sqlite(conn) => $query.load(conn),
         }
     };
 }
-pub(in crate::store) use load_shared;
+pub(in crate::store) use load_with_shared_keys;
+
+/// A query that shares the locks of its keys, and of no other table: diesel only has words for all of them.
+#[derive(QueryId)]
+pub(in crate::store) struct SharedKeys<Q> {
+    pub(in crate::store) query: Q,
+}
+
+impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for SharedKeys<Q> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.query.walk_ast(out.reborrow())?;
+        out.push_sql(" FOR SHARE OF keys");
+        Ok(())
+    }
+}
+
+impl<Q: Query> Query for SharedKeys<Q> {
+    type SqlType = Q::SqlType;
+}
+
+impl<Q> RunQueryDsl<diesel::PgConnection> for SharedKeys<Q> {}
 
 /// Hands out connections; cheap to clone.
 #[derive(Clone)]

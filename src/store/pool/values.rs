@@ -78,6 +78,26 @@ pub(in crate::store) fn insert_returning<S: Statement, const N: usize>(
     }
 }
 
+/// Writes rows of two statements, which PostgreSQL is asked in one go: it waits for the other side longer
+/// than it works. Neither sees what the other writes.
+pub(in crate::store) fn insert_both<A: Statement, B: Statement, const N: usize, const M: usize>(
+    conn: &mut Conn,
+    (first, firsts): (A, &[[Value<'_>; N]]),
+    (second, seconds): (B, &[[Value<'_>; M]]),
+) -> QueryResult<()> {
+    match conn {
+        Conn::Postgres(conn) if !firsts.is_empty() && !seconds.is_empty() => {
+            let first = Columns::<A> { columns: columns(firsts)?, statement: PhantomData };
+            let second = Columns::<B> { columns: columns(seconds)?, statement: PhantomData };
+            Both { first, second }.execute(conn).map(drop)
+        }
+        Conn::Postgres(_) | Conn::Sqlite(_) => {
+            insert(conn, first, firsts)?;
+            insert(conn, second, seconds).map(drop)
+        }
+    }
+}
+
 /// Times as SQLite stores them. Most rows of a statement share theirs, and writing them out takes long.
 fn texts_of_times<const N: usize>(rows: &[[Value<'_>; N]]) -> BTreeMap<NaiveDateTime, String> {
     let mut texts = BTreeMap::new();
@@ -181,6 +201,28 @@ impl<S: Statement> QueryFragment<Pg> for Columns<'_, S> {
         Ok(())
     }
 }
+
+/// Two statements as one.
+struct Both<'a, A, B> {
+    first: Columns<'a, A>,
+    second: Columns<'a, B>,
+}
+
+impl<A: Statement, B: Statement> QueryFragment<Pg> for Both<'_, A, B> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("WITH first AS (");
+        self.first.walk_ast(out.reborrow())?;
+        out.push_sql(") ");
+        self.second.walk_ast(out)
+    }
+}
+
+impl<A: Statement, B: Statement> QueryId for Both<'_, A, B> {
+    type QueryId = (A, B);
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl<A, B> RunQueryDsl<PgConnection> for Both<'_, A, B> {}
 
 impl Column<'_> {
     fn bind<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {

@@ -81,10 +81,10 @@ async fn a_ledger_that_was_tampered_with_is_found_out() {
     let deeds = [
         (0, format!("UPDATE wallets SET balance = balance + 1 WHERE phone = '{POOR}'")),
         (1, format!("UPDATE wallets SET balance = balance + 1 WHERE phone = '{POOR}'")),
-        (2, format!("UPDATE operations SET status = 'completed' WHERE id = '{waits}'")),
+        (2, format!("UPDATE requests SET operation_status = 'completed' WHERE id = '{waits}'")),
         (3, "UPDATE cashouts SET amount = amount + 1".to_owned()),
         (4, "UPDATE key_volumes SET used = used + 1".to_owned()),
-        (5, format!("UPDATE operations SET status = 'completed' WHERE id = '{waits}'")),
+        (5, format!("UPDATE requests SET operation_status = 'completed' WHERE id = '{waits}'")),
     ];
     for (check, deed) in deeds {
         let mut raw = app.raw();
