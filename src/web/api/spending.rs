@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::ApiError;
 use crate::actions::operations::{self, Answer, Wish};
 use crate::actions::spending::NotSpent;
 use crate::domain::id::KeyId;
 use crate::error::Error;
-use crate::store::Db;
 use crate::store::idempotency::Attempt;
+use crate::store::{Db, Tx};
 
 /// The most wishes in one transaction.
 const BATCH: usize = 256;
@@ -52,9 +52,10 @@ impl Drop for Flight {
 impl Till {
     /// Starts to write what is handed in; it ends when the last clone is dropped.
     pub(in crate::web) fn start(db: &Db) -> Self {
+        let pen = Arc::new(Semaphore::new(1));
         let lane = |_| {
             let (jobs, waiting) = mpsc::channel(QUEUE);
-            tokio::spawn(work(db.clone(), waiting));
+            tokio::spawn(work(db.clone(), Arc::clone(&pen), waiting));
             jobs
         };
         Self { lanes: (0..db.lanes()).map(lane).collect(), in_flight: Arc::default() }
@@ -91,16 +92,23 @@ impl Till {
 }
 
 /// Takes what waits, writes it in one transaction, and answers all; while that is being committed, the
-/// next ones gather.
-async fn work(db: Db, mut waiting: mpsc::Receiver<Job>) {
-    let mut jobs = Vec::with_capacity(BATCH);
-    while waiting.recv_many(&mut jobs, BATCH).await > 0 {
+/// next ones gather. One transaction holds the pen until it only has to be committed: two that are worked
+/// out at once would be smaller, and take longer together than one.
+async fn work(db: Db, pen: Arc<Semaphore>, mut waiting: mpsc::Receiver<Job>) {
+    while let Some(first) = waiting.recv().await {
+        let held = Arc::clone(&pen).acquire_owned().await;
+        let others = std::iter::from_fn(|| waiting.try_recv().ok()).take(BATCH - 1);
         let (wishes, callers): (Vec<_>, Vec<_>) =
-            jobs.drain(..).map(|job| (job.wish, job.answer)).unzip();
+            std::iter::once(first).chain(others).map(|job| (job.wish, job.answer)).unzip();
         let wishes: Arc<[Wish]> = wishes.into();
         let written = Arc::clone(&wishes);
         let callers = callers.into_iter();
-        match db.write(move |tx| operations::make_all(tx, &written)).await {
+        let write = move |tx: &mut Tx<'_>| {
+            let answers = operations::make_all(tx, &written);
+            drop(held);
+            answers
+        };
+        match db.write(write).await {
             Ok(answers) => {
                 for (caller, answer) in callers.zip(answers) {
                     // A caller that went away does not undo what is committed.
