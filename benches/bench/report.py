@@ -30,7 +30,7 @@ METHOD = """## Method
 - **Verify** sends the key in a JSON body; the floor reads the body, nginx and HAProxy look up the
   bearer alone.
 - **Cash-in**: `POST …/operations` from 64 connections, {keys} keys of one organisation, each
-  with a daily volume. An answer means that the operation, its request, the day's volume and the
+  with a daily volume. An answer means that the operation, the day's volume and the
   audit entry are on disk (fsync on). Client, server and PostgreSQL share all cores.
   *One transaction each* is `benches/alone.rs`: the same writes without HTTP, none of them together
   with another. `pgbench` is its TPC-B-like script at scale {scale} on the same PostgreSQL server,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::letters;
@@ -196,17 +196,21 @@ pub(super) fn turn_down(tx: &mut Tx<'_>, request: &Request, why: &str) -> Result
     close(tx, &operation, OperationStatus::Rejected, Some(why))
 }
 
+/// So old must an operation be before checkers are told of it. One that is younger may still be on its way
+/// into the database, from this node or one whose clock differs, and would be missed by what is told since.
+const SETTLED: TimeDelta = TimeDelta::minutes(1);
+
 /// True if checkers have to be told of operations that keys asked for.
 pub fn has_news(conn: &mut Conn, now: DateTime<Utc>) -> Result<bool, Error> {
-    Ok(!operations::list_untold(conn, now, letters::DIGEST_EVERY)?.is_empty())
+    Ok(!operations::list_untold(conn, now - SETTLED, letters::DIGEST_EVERY)?.is_empty())
 }
 
 /// Tells checkers of the operations that keys asked for since they were last told: one mail for all of
 /// them, because a key asks more often than a person can read.
 pub fn tell_checkers(tx: &mut Tx<'_>) -> Result<usize, Error> {
-    let mut told = 0;
-    for news in operations::list_untold(tx.conn, tx.now, letters::DIGEST_EVERY)? {
-        operations::note_told(tx, &news.organisation_id)?;
+    let (mut told, until) = (0, tx.now - SETTLED);
+    for news in operations::list_untold(tx.conn, until, letters::DIGEST_EVERY)? {
+        operations::note_told(tx, &news.organisation_id, until)?;
         let organisation = organisations::get(tx.conn, &news.organisation_id)?;
         let checkers = members::list_with_role(tx.conn, &news.organisation_id, Role::Checker)?;
         letters::operations_wait(tx, &organisation, &news, &checkers)?;

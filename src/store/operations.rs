@@ -164,10 +164,10 @@ pub struct News {
     pub total: Total,
 }
 
-/// What checkers have to be told of now. Nobody is told twice within `pause`.
+/// What was asked for up to `until` and checkers were not told of. Nobody is told twice within `pause`.
 pub fn list_untold(
     conn: &mut Conn,
-    now: DateTime<Utc>,
+    until: DateTime<Utc>,
     pause: TimeDelta,
 ) -> Result<Vec<News>, Error> {
     let rows: Vec<(OrganisationId, Option<NaiveDateTime>)> = organisations::table
@@ -178,10 +178,11 @@ pub fn list_untold(
         .load(conn)?;
     let mut news = Vec::new();
     for (organisation_id, told_at) in rows {
-        if told_at.is_some_and(|at| now.naive_utc() < at + pause) {
+        if told_at.is_some_and(|at| until.naive_utc() < at + pause) {
             continue;
         }
-        let total = total_since(conn, &organisation_id, told_at)?;
+        let since = told_at.unwrap_or(DateTime::UNIX_EPOCH.naive_utc());
+        let total = total_between(conn, &organisation_id, since, until.naive_utc())?;
         if total.count > 0 {
             news.push(News { organisation_id, total });
         }
@@ -189,31 +190,36 @@ pub fn list_untold(
     Ok(news)
 }
 
-fn total_since(
+fn total_between(
     conn: &mut Conn,
     organisation: &OrganisationId,
-    since: Option<NaiveDateTime>,
+    since: NaiveDateTime,
+    until: NaiveDateTime,
 ) -> Result<Total, Error> {
-    let since = since.unwrap_or(DateTime::UNIX_EPOCH.naive_utc());
     let (count, amount): (i64, String) = operations::table
         .filter(operations::organisation_id.eq(organisation))
         .filter(operations::status.eq(OperationStatus::Pending.as_str()))
         .filter(indexed(OperationStatus::Pending))
         .filter(operations::created_at.gt(since))
+        .filter(operations::created_at.le(until))
         .filter(operations::maker_key_id.is_not_null())
         .select((diesel::dsl::count_star(), sum_as_text()))
         .first(conn)?;
     Ok(Total { count, amount: amount.parse().unwrap_or(i64::MAX) })
 }
 
-/// Notes that checkers are told of everything up to now.
-pub fn note_told(tx: &mut Tx<'_>, organisation: &OrganisationId) -> Result<(), Error> {
+/// Notes that checkers are told of everything that was asked for up to `until`.
+pub fn note_told(
+    tx: &mut Tx<'_>,
+    organisation: &OrganisationId,
+    until: DateTime<Utc>,
+) -> Result<(), Error> {
     diesel::sql_query(
         "INSERT INTO operation_digests (organisation_id, told_at) VALUES ($1, $2) \
          ON CONFLICT (organisation_id) DO UPDATE SET told_at = excluded.told_at",
     )
     .bind::<diesel::sql_types::Text, _>(organisation.as_str())
-    .bind::<diesel::sql_types::Timestamp, _>(tx.now.naive_utc())
+    .bind::<diesel::sql_types::Timestamp, _>(until.naive_utc())
     .execute(tx.conn)?;
     Ok(())
 }

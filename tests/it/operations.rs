@@ -308,6 +308,8 @@ async fn checkers_hear_of_what_keys_ask_once_in_a_while() {
     app.work().await;
     cash_in_by(&app, &key, "10").await;
     cash_in_by(&app, &key, "20").await;
+    assert!(app.work().await.is_empty(), "others may be on their way");
+    app.clock.advance(chrono::TimeDelta::minutes(1));
     let mails = app.work().await;
     let mut to: Vec<_> = mails.iter().map(|mail| mail.to.as_str()).collect();
     to.sort_unstable();
@@ -319,6 +321,14 @@ async fn checkers_hear_of_what_keys_ask_once_in_a_while() {
     app.clock.advance(chrono::TimeDelta::minutes(5));
     assert_eq!(app.work().await.len(), 3);
     assert!(app.work().await.is_empty());
+    // One that began half a minute before these mails and was in the database only after them.
+    cash_in_by(&app, &key, "40").await;
+    let then = (app.clock.now() - chrono::TimeDelta::seconds(30)).naive_utc();
+    app.sql(&format!("UPDATE requests SET created_at = '{then}' WHERE amount = 4000"));
+    app.clock.advance(chrono::TimeDelta::minutes(5));
+    let mails = app.work().await;
+    assert_eq!(mails.len(), 3);
+    assert!(mails[0].subject.contains("1 operation waits"), "{}", mails[0].subject);
 }
 
 #[actix_web::test]
