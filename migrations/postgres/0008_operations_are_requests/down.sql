@@ -4,6 +4,8 @@ ALTER TABLE requests DROP CONSTRAINT requests_made_by_a_key;
 ALTER TABLE requests DROP CONSTRAINT requests_made_by_a_member;
 DROP INDEX members_of_organisation;
 CREATE INDEX members_by_organisation ON members (organisation_id);
+DROP INDEX requests_by_state;
+CREATE INDEX requests_by_state ON requests (organisation_id, state, created_at);
 DROP INDEX operations_newest;
 DROP INDEX operations_ended;
 DROP VIEW operations;

@@ -1,5 +1,7 @@
 DROP INDEX members_of_organisation;
 CREATE INDEX members_by_organisation ON members (organisation_id);
+DROP INDEX requests_by_state;
+CREATE INDEX requests_by_state ON requests (organisation_id, state, created_at);
 DROP INDEX operations_newest;
 DROP INDEX operations_ended;
 DROP VIEW operations;

@@ -28,7 +28,9 @@ SELECT id, organisation_id, state, operation_kind AS kind, operation_status AS s
     memo, maker_key_id, volume_day, last_error, created_at, COALESCE(closed_at, created_at) AS updated_at
 FROM requests WHERE operation_status IS NOT NULL;
 CREATE INDEX operations_newest ON requests (organisation_id, created_at, id) WHERE operation_status IS NOT NULL;
--- Those that wait are found by the state of their request.
+-- Those that wait are found by the state of their request, in the order in which they are shown.
+DROP INDEX requests_by_state;
+CREATE INDEX requests_by_state ON requests (organisation_id, state, created_at, id);
 CREATE INDEX operations_ended ON requests (organisation_id, operation_status, created_at, id) WHERE operation_status <> 'pending';
 
 -- PostgreSQL demands by it that who asks belongs to the organisation for which they ask.
