@@ -212,6 +212,30 @@ const NEVER: &[(&str, &str)] = &[
     ("UPDATE requests SET closed_at = NULL", "requests_closed_when_not_pending"),
     ("UPDATE requests SET state = 'done'", "state"),
     ("UPDATE requests SET approvals_needed = 0, approvals = 0", "approvals_needed"),
+    ("UPDATE requests SET amount = 1, memo = 'x'", "requests_operation_is_whole"),
+    ("UPDATE requests SET kind = 'operation'", "requests_operation_is_whole"),
+    ("UPDATE requests SET maker_key_id = (SELECT min(id) FROM keys)", "requests_of_keys_count"),
+    (
+        "INSERT INTO requests (id, organisation_id, kind, payload, maker_id, justification, state, version, approvals, approvals_needed, \
+         created_at, expires_at, operation_kind, operation_status, amount, wallet_id) \
+         SELECT 'x', organisation_id, 'operation', payload, maker_id, '', 'pending', 1, 0, 1, \
+         created_at, expires_at, 'cash-in', 'failed', 1, (SELECT min(id) FROM wallets) FROM requests",
+        "requests_failed_says_why",
+    ),
+    (
+        "INSERT INTO requests (id, organisation_id, kind, payload, maker_id, justification, state, version, approvals, approvals_needed, \
+         created_at, expires_at, operation_kind, operation_status, amount, wallet_id) \
+         SELECT 'x', organisation_id, 'operation', payload, maker_id, '', 'pending', 1, 0, 1, \
+         created_at, expires_at, 'cash-in', 'pending', 1, 'nobody' FROM requests",
+        "FOREIGN KEY",
+    ),
+    (
+        "INSERT INTO requests (id, organisation_id, kind, payload, maker_id, justification, state, version, approvals, approvals_needed, \
+         created_at, expires_at, operation_kind, operation_status, amount, wallet_id, maker_key_id, volume_day) \
+         SELECT 'x', organisation_id, 'operation', payload, maker_id, '', 'pending', 1, 0, 1, \
+         created_at, expires_at, 'cash-in', 'pending', 1, (SELECT min(id) FROM wallets), 'nobody', '2026-03-02' FROM requests",
+        "FOREIGN KEY",
+    ),
     (
         "UPDATE keys SET state = 'revoked', revoked_at = created_at",
         "keys_revoked_says_when_and_why",
