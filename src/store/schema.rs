@@ -338,6 +338,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     decisions,
     invitations,
     key_usage,
+    key_volumes,
     keys,
     members,
     operation_digests,

@@ -1,9 +1,9 @@
 //! What keys have spent on each calendar day, as rows that hold the daily limit exactly on any number
 //! of nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{Days, NaiveDate};
+use chrono::{DateTime, Days, NaiveDate, Utc};
 use diesel::prelude::*;
 
 use super::pool::load_locked;
@@ -25,46 +25,74 @@ pub struct Volume {
 /// What keys have spent on their days.
 pub type Volumes = BTreeMap<KeyId, Volume>;
 
-/// Takes the locks of the days of these keys, in the order of their ids so that two nodes cannot wait for
-/// each other, and tells what was used of each. A day that was begun stays until it is over: a clock that
-/// steps back over midnight does not open yesterday's volume once more.
-pub fn lock_all(tx: &mut Tx<'_>, keys: &BTreeMap<KeyId, NaiveDate>) -> Result<Volumes, Error> {
-    let Some(first) = keys.values().min() else { return Ok(Volumes::new()) };
-    let begun: Vec<(KeyId, String, i64)> = load_locked!(
-        tx.conn,
-        key_volumes::table
-            .filter(key_volumes::key_id.eq_any(keys.keys().map(KeyId::as_str)))
-            .filter(key_volumes::day.ge(first.to_string()))
-            .order((key_volumes::key_id, key_volumes::day))
-            .select((key_volumes::key_id, key_volumes::day, key_volumes::used))
-    )?;
-    // Later days replace earlier ones.
-    let begun = begun.into_iter().filter(|(key, day, _)| counts(keys, key, day));
-    let mut volumes: Volumes = begun.map(|(key, day, used)| (key, Volume { day, used })).collect();
-    let days: Vec<(&KeyId, String)> = keys
-        .iter()
-        .filter(|(key, _)| !volumes.contains_key(*key))
-        .map(|(key, today)| (key, today.to_string()))
-        .collect();
-    let rows: Vec<[Value<'_>; 3]> = days.iter().map(|(key, day)| row(key, day, 0)).collect();
+/// The day that the spending of a key counts in.
+#[derive(Clone, Debug)]
+pub struct Day {
+    /// The day, as stored.
+    pub day: String,
+    /// True if it has a row already.
+    pub is_begun: bool,
+}
+
+impl Day {
+    /// The newest day of a key that was begun, if it counts today, or else today. A day that was begun stays
+    /// until it is over: a clock that steps back over midnight does not open yesterday's volume once more.
+    pub(super) fn of(today: NaiveDate, newest: Option<&str>) -> Self {
+        match newest.filter(|day| counts(today, day)) {
+            Some(day) => Self { day: day.to_owned(), is_begun: true },
+            None => Self { day: today.to_string(), is_begun: false },
+        }
+    }
+}
+
+/// True for today and two days after it, because 25 hours before half past midnight is the day before
+/// yesterday; more than that is a clock that was wrong.
+fn counts(today: NaiveDate, day: &str) -> bool {
+    let last = today.checked_add_days(Days::new(2)).unwrap_or(today);
+    (today.to_string().as_str()..=last.to_string().as_str()).contains(&day)
+}
+
+/// The last day that can count now, anywhere on earth.
+pub(super) fn last_day(now: DateTime<Utc>) -> String {
+    let today = now.date_naive();
+    today.checked_add_days(Days::new(3)).unwrap_or(today).to_string()
+}
+
+/// Takes the locks of these days, in the order of their keys so that two nodes cannot wait for each other,
+/// and tells what was used of each.
+pub fn lock_all(tx: &mut Tx<'_>, days: &BTreeMap<KeyId, Day>) -> Result<Volumes, Error> {
+    if days.values().all(|day| day.is_begun) {
+        return lock_begun(tx, days);
+    }
+    let rows: Vec<[Value<'_>; 3]> = days.iter().map(|(key, day)| row(key, &day.day, 0)).collect();
+    let mut volumes = Volumes::new();
     for (key, day, used) in values::insert_returning(tx.conn, Begin, &rows)? {
         volumes.insert(key.parse().map_err(Error::internal)?, Volume { day, used });
     }
     Ok(volumes)
 }
 
-/// True for the today of the key, and for two days after it, because 25 hours before half past midnight is
-/// the day before yesterday; more than that is a clock that was wrong.
-fn counts(keys: &BTreeMap<KeyId, NaiveDate>, key: &KeyId, day: &str) -> bool {
-    keys.get(key).is_some_and(|today| {
-        let last = today.checked_add_days(Days::new(2)).unwrap_or(*today);
-        (today.to_string().as_str()..=last.to_string().as_str()).contains(&day)
-    })
+/// Takes the locks of rows that are all there: that changes none of them.
+fn lock_begun(tx: &mut Tx<'_>, begun: &BTreeMap<KeyId, Day>) -> Result<Volumes, Error> {
+    let days: BTreeSet<&str> = begun.values().map(|day| day.day.as_str()).collect();
+    let rows: Vec<(KeyId, String, i64)> = load_locked!(
+        tx.conn,
+        key_volumes::table
+            .filter(key_volumes::key_id.eq_any(begun.keys().map(KeyId::as_str)))
+            .filter(key_volumes::day.eq_any(days.iter().copied()))
+            .order((key_volumes::key_id, key_volumes::day))
+            .select((key_volumes::key_id, key_volumes::day, key_volumes::used))
+    )?;
+    let asked = |(key, day, _): &(KeyId, String, i64)| {
+        begun.get(key).is_some_and(|begun| begun.day == *day)
+    };
+    let rows = rows.into_iter().filter(asked);
+    Ok(rows.map(|(key, day, used)| (key, Volume { day, used })).collect())
 }
 
 /// The same for one key.
-pub fn lock(tx: &mut Tx<'_>, key: &KeyId, today: NaiveDate) -> Result<Volume, Error> {
-    let volume = lock_all(tx, &BTreeMap::from([(key.clone(), today)]))?.remove(key);
+pub fn lock(tx: &mut Tx<'_>, key: &KeyId, day: Day) -> Result<Volume, Error> {
+    let volume = lock_all(tx, &BTreeMap::from([(key.clone(), day)]))?.remove(key);
     volume.ok_or_else(|| Error::internal("a volume was not locked"))
 }
 
@@ -107,8 +135,7 @@ pub fn used(conn: &mut Conn, key: &KeyId, today: NaiveDate) -> Result<i64, Error
         .order(key_volumes::day.desc())
         .select((key_volumes::day, key_volumes::used))
         .load(conn)?;
-    let keys = BTreeMap::from([(key.clone(), today)]);
-    let newest = begun.into_iter().find(|(day, _)| counts(&keys, key, day));
+    let newest = begun.into_iter().find(|(day, _)| counts(today, day));
     Ok(newest.map_or(0, |(_, used)| used))
 }
 

@@ -1,4 +1,6 @@
 -- An operation is a request for money to move: one thing, so one row, which is written once and read once.
+-- All at once, so that no other transaction has one of them and waits for another.
+LOCK TABLE organisations, members, keys, wallets, requests, operations IN ACCESS EXCLUSIVE MODE;
 ALTER TABLE requests ADD COLUMN operation_kind TEXT CHECK (operation_kind IN ('cash-in', 'cash-out-fulfillment'));
 ALTER TABLE requests ADD COLUMN operation_status TEXT CHECK (operation_status IN ('pending', 'completed', 'failed', 'rejected'));
 ALTER TABLE requests ADD COLUMN amount BIGINT CHECK (amount > 0);
@@ -39,3 +41,4 @@ ALTER TABLE requests ADD CONSTRAINT requests_made_by_a_key FOREIGN KEY (maker_ke
 -- Both follow from the first.
 ALTER TABLE requests DROP CONSTRAINT requests_organisation_id_fkey;
 ALTER TABLE requests DROP CONSTRAINT requests_maker_id_fkey;
+ANALYZE requests;

@@ -9,7 +9,8 @@ use crate::error::Error;
 use crate::store::Tx;
 use crate::store::organisations::{self, AccountSnapshot};
 use crate::store::pool::load_with_shared_keys;
-use crate::store::schema::{keys, organisations as owners, wallets};
+use crate::store::schema::{key_volumes, keys, organisations as owners, wallets};
+use crate::store::volumes::{self, Day};
 
 /// A key as far as spending goes: many are read for each transaction, and most of a key is not needed.
 #[derive(Clone, Debug)]
@@ -28,6 +29,7 @@ pub struct SpendingKey {
     pub max_daily: Option<i64>,
     /// Its organisation, and what that holds.
     pub account: AccountSnapshot,
+    newest_day: Option<String>,
     permissions: String,
     expires_at: Option<DateTime<Utc>>,
     is_active: bool,
@@ -39,16 +41,32 @@ impl SpendingKey {
         self.is_active && self.expires_at.is_none_or(|end| now < end)
     }
 
+    /// The day that its spending counts in.
+    pub fn day(&self, now: DateTime<Utc>) -> Day {
+        Day::of(self.account.organisation.day(now), self.newest_day.as_deref())
+    }
+
     /// True if it has the permission.
     pub fn may(&self, permission: &str) -> bool {
         self.permissions.split_whitespace().any(|one| one == permission)
     }
 }
 
+/// A key, its organisation, the balance of that with its version, and the newest day of the key.
+type Found = (Row, organisations::Row, i64, i64, Option<String>);
+
 /// These keys, in the order of their ids. Until the transaction ends they cannot change, but other
 /// transactions may look at them in the same way.
 pub fn lock_shared(tx: &mut Tx<'_>, ids: &[&KeyId]) -> Result<Vec<SpendingKey>, Error> {
-    let rows: Vec<(Row, organisations::AccountRow)> = load_with_shared_keys!(
+    let last = volumes::last_day(tx.now);
+    let newest = || {
+        key_volumes::table
+            .filter(key_volumes::key_id.eq(keys::id))
+            .filter(key_volumes::day.le(&last))
+            .select(diesel::dsl::max(key_volumes::day))
+            .single_value()
+    };
+    let rows: Vec<Found> = load_with_shared_keys!(
         tx.conn,
         keys::table
             .inner_join(owners::table.on(owners::id.eq(keys::organisation_id)))
@@ -57,10 +75,17 @@ pub fn lock_shared(tx: &mut Tx<'_>, ids: &[&KeyId]) -> Result<Vec<SpendingKey>, 
             .order(keys::id)
             .select((
                 Row::as_select(),
-                (organisations::Row::as_select(), wallets::balance, wallets::version)
+                organisations::Row::as_select(),
+                wallets::balance,
+                wallets::version,
+                newest()
             ))
     )?;
-    rows.into_iter().map(|(row, account)| row.parse(account)).collect()
+    let parse = |(row, owner, balance, version, newest): Found| {
+        let account = organisations::parse_account((owner, balance, version))?;
+        Ok(row.into_key(account, newest))
+    };
+    rows.into_iter().map(parse).collect()
 }
 
 #[derive(Queryable, Selectable)]
@@ -78,18 +103,19 @@ struct Row {
 }
 
 impl Row {
-    fn parse(self, account: organisations::AccountRow) -> Result<SpendingKey, Error> {
-        Ok(SpendingKey {
+    fn into_key(self, account: AccountSnapshot, newest_day: Option<String>) -> SpendingKey {
+        SpendingKey {
             id: self.id,
             organisation_id: self.organisation_id,
             maker_id: self.maker_id,
             label: self.label,
             max_transaction: self.max_transaction,
             max_daily: self.max_daily,
-            account: organisations::parse_account(account)?,
+            account,
+            newest_day,
             permissions: self.permissions,
             expires_at: self.expires_at.map(|at| at.and_utc()),
             is_active: self.state == KeyState::Active.name(),
-        })
+        }
     }
 }

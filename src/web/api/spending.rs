@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::ApiError;
 use crate::actions::operations::{self, Answer, Wish};
@@ -21,6 +23,9 @@ use crate::store::{Db, Tx};
 const BATCH: usize = 256;
 /// Wishes that may wait; more than that and the caller is told to come back.
 const QUEUE: usize = 1024;
+
+/// How long a transaction waits for its turn.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 struct Job {
     wish: Wish,
@@ -92,11 +97,12 @@ impl Till {
 }
 
 /// Takes what waits, writes it in one transaction, and answers all; while that is being committed, the
-/// next ones gather. One transaction holds the pen until it only has to be committed: two that are worked
-/// out at once would be smaller, and take longer together than one.
+/// next ones gather. One transaction holds the pen until all but its audit entries is written: two that are
+/// worked out at once would be smaller, and take longer together than one.
 async fn work(db: Db, pen: Arc<Semaphore>, mut waiting: mpsc::Receiver<Job>) {
     while let Some(first) = waiting.recv().await {
-        let held = Arc::clone(&pen).acquire_owned().await;
+        // One that waits for somebody else's lock must not make the other wait for as long.
+        let held = timeout(PATIENCE, Arc::clone(&pen).acquire_owned()).await;
         let others = std::iter::from_fn(|| waiting.try_recv().ok()).take(BATCH - 1);
         let (wishes, callers): (Vec<_>, Vec<_>) =
             std::iter::once(first).chain(others).map(|job| (job.wish, job.answer)).unzip();

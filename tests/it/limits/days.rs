@@ -2,16 +2,18 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use countersign::actions::members::{self, NewMember};
+use countersign::actions::operations::{Wish, make_all};
 use countersign::actions::organisations::{self, NewOrganisation};
 use countersign::actions::wallets;
-use countersign::domain::id::OrganisationId;
-use countersign::domain::member::Role;
+use countersign::domain::id::{KeyId, OrganisationId};
+use countersign::domain::member::{Origin, Role};
+use countersign::domain::movement::{Movement, OperationKind, Party};
 use countersign::store;
 use countersign::web::passwords::Passwords;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::support::api::OPERATES;
+use crate::support::api::{OPERATES, RICH};
 use crate::support::{Api, PASSWORD, TestApp};
 
 const DAILY: [(&str, &str); 3] =
@@ -242,4 +244,48 @@ async fn a_rejection_gives_back_to_the_day_it_was_counted_on() {
         (app.own_balance(), app.number("SELECT sum(balance) FROM wallets")),
         (5_000_000, 7_000_000)
     );
+}
+
+/// A cash-in of one minor unit through each of these keys, in one transaction.
+async fn spend_at_once<const N: usize>(app: &TestApp, keys: [&KeyId; N]) {
+    let wish = |key: &&KeyId| Wish {
+        key_id: (*key).clone(),
+        movement: Movement {
+            kind: OperationKind::CashIn,
+            amount: 1,
+            currency: "NGN".parse().unwrap(),
+            party: Party::Phone(RICH.parse().unwrap()),
+            fulfillment_id: None,
+            memo: None,
+        },
+        attempt: None,
+        origin: Origin::default(),
+    };
+    let wishes: Vec<_> = keys.iter().map(wish).collect();
+    let answers = app.db.write(move |tx| make_all(tx, &wishes)).await.unwrap();
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+}
+
+// Some keys have begun their day and some have not: locks are taken in one order all the same.
+#[actix_web::test]
+async fn transactions_that_begin_a_day_for_the_same_keys_never_wait_for_each_other_for_good() {
+    let app = TestApp::with_wallets().await;
+    let mut keys = Vec::new();
+    for label in ["One", "Two", "Three"] {
+        let (path, _) = app.live_key(label, &DAILY).await;
+        keys.push(path.rsplit('/').next().unwrap().parse::<KeyId>().unwrap());
+    }
+    keys.sort();
+    let [one, two, three] = &keys[..] else { panic!("three keys") };
+    for _ in 0..40 {
+        app.clock.advance(TimeDelta::days(1));
+        tokio::join!(
+            spend_at_once(&app, [two]),
+            spend_at_once(&app, [three, two]),
+            spend_at_once(&app, [one, two, three]),
+            spend_at_once(&app, [three, one]),
+            spend_at_once(&app, [two, one]),
+        );
+    }
+    assert_eq!(app.used(), 40 * 10);
 }
