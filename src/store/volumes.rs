@@ -52,10 +52,12 @@ fn counts(today: NaiveDate, day: &str) -> bool {
     (today.to_string().as_str()..=last.to_string().as_str()).contains(&day)
 }
 
-/// The last day that can count now, anywhere on earth.
-pub(super) fn last_day(now: DateTime<Utc>) -> String {
+/// The first and the last day that can count now, anywhere on earth.
+pub(super) fn days_around(now: DateTime<Utc>) -> [String; 2] {
     let today = now.date_naive();
-    today.checked_add_days(Days::new(3)).unwrap_or(today).to_string()
+    let first = today.pred_opt().unwrap_or(today);
+    let last = today.checked_add_days(Days::new(3)).unwrap_or(today);
+    [first.to_string(), last.to_string()]
 }
 
 /// Takes the locks of these days, in the order of their keys so that two nodes cannot wait for each other,

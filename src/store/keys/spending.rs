@@ -52,40 +52,40 @@ impl SpendingKey {
     }
 }
 
-/// A key, its organisation, the balance of that with its version, and the newest day of the key.
+/// A key, its organisation, the balance of that with its version, and a day that the key has begun.
 type Found = (Row, organisations::Row, i64, i64, Option<String>);
 
 /// These keys, in the order of their ids. Until the transaction ends they cannot change, but other
 /// transactions may look at them in the same way.
 pub fn lock_shared(tx: &mut Tx<'_>, ids: &[&KeyId]) -> Result<Vec<SpendingKey>, Error> {
-    let last = volumes::last_day(tx.now);
-    let newest = || {
-        key_volumes::table
-            .filter(key_volumes::key_id.eq(keys::id))
-            .filter(key_volumes::day.le(&last))
-            .select(diesel::dsl::max(key_volumes::day))
-            .single_value()
-    };
+    let [first, last] = volumes::days_around(tx.now);
+    let is_near = || key_volumes::day.ge(&first).and(key_volumes::day.le(&last));
     let rows: Vec<Found> = load_with_shared_keys!(
         tx.conn,
         keys::table
             .inner_join(owners::table.on(owners::id.eq(keys::organisation_id)))
             .inner_join(wallets::table.on(wallets::organisation_id.eq(owners::id.nullable())))
+            .left_join(key_volumes::table.on(key_volumes::key_id.eq(keys::id).and(is_near())))
             .filter(keys::id.eq_any(ids.iter().map(|id| id.as_str())))
-            .order(keys::id)
+            .order((keys::id, key_volumes::day))
             .select((
                 Row::as_select(),
                 organisations::Row::as_select(),
                 wallets::balance,
                 wallets::version,
-                newest()
+                key_volumes::day.nullable()
             ))
     )?;
-    let parse = |(row, owner, balance, version, newest): Found| {
+    let mut found: Vec<SpendingKey> = Vec::with_capacity(ids.len());
+    for (row, owner, balance, version, day) in rows {
+        // A row for each day of a key, in order: the last one stays.
+        if found.last().is_some_and(|key| key.id == row.id) {
+            found.pop();
+        }
         let account = organisations::parse_account((owner, balance, version))?;
-        Ok(row.into_key(account, newest))
-    };
-    rows.into_iter().map(parse).collect()
+        found.push(row.into_key(account, day));
+    }
+    Ok(found)
 }
 
 #[derive(Queryable, Selectable)]
