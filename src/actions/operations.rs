@@ -85,7 +85,7 @@ impl Desk {
         let known = idempotency::find_all(tx, &attempts)?;
         let parties: Vec<_> = wishes.iter().map(|wish| &wish.movement.party).collect();
         let parties = wallets::find_parties(tx.conn, &parties)?;
-        let days = spender.keys().map(|key| (key.id.clone(), key.day(tx.now)));
+        let days = spender.keys().map(|key| (key.id.clone(), key.day.clone()));
         let days = days.collect();
         let volumes = volumes::lock_all(tx, &days)?;
         Ok(Self { spender, parties, known, volumes, new: Vec::new() })

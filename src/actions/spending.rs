@@ -114,7 +114,7 @@ pub(super) fn take(
     key: &SpendingKey,
     amount: i64,
 ) -> Result<Result<(), Denial>, Error> {
-    let mut volume = volumes::lock(tx, &key.id, key.day(tx.now))?;
+    let mut volume = volumes::lock(tx, &key.id, key.day.clone())?;
     match Spender::fits(key, amount, volume.used) {
         Ok(used) => {
             volume.used = used;

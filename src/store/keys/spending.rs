@@ -29,7 +29,8 @@ pub struct SpendingKey {
     pub max_daily: Option<i64>,
     /// Its organisation, and what that holds.
     pub account: AccountSnapshot,
-    newest_day: Option<String>,
+    /// The day that its spending counts in.
+    pub day: Day,
     permissions: String,
     expires_at: Option<DateTime<Utc>>,
     is_active: bool,
@@ -39,11 +40,6 @@ impl SpendingKey {
     /// True if it opens something at `now`.
     pub fn is_live(&self, now: DateTime<Utc>) -> bool {
         self.is_active && self.expires_at.is_none_or(|end| now < end)
-    }
-
-    /// The day that its spending counts in.
-    pub fn day(&self, now: DateTime<Utc>) -> Day {
-        Day::of(self.account.organisation.day(now), self.newest_day.as_deref())
     }
 
     /// True if it has the permission.
@@ -77,13 +73,15 @@ pub fn lock_shared(tx: &mut Tx<'_>, ids: &[&KeyId]) -> Result<Vec<SpendingKey>, 
             ))
     )?;
     let mut found: Vec<SpendingKey> = Vec::with_capacity(ids.len());
-    for (row, owner, balance, version, day) in rows {
-        // A row for each day of a key, in order: the last one stays.
-        if found.last().is_some_and(|key| key.id == row.id) {
-            found.pop();
-        }
+    for (row, owner, balance, version, begun) in rows {
         let account = organisations::parse_account((owner, balance, version))?;
-        found.push(row.into_key(account, day));
+        let day = Day::of(account.organisation.day(tx.now), begun.as_deref());
+        // A row for each day of a key, in order: the last one that counts stays.
+        match found.last_mut().filter(|key| key.id == row.id) {
+            Some(key) if day.is_begun => key.day = day,
+            Some(_) => {}
+            None => found.push(row.into_key(account, day)),
+        }
     }
     Ok(found)
 }
@@ -103,7 +101,7 @@ struct Row {
 }
 
 impl Row {
-    fn into_key(self, account: AccountSnapshot, newest_day: Option<String>) -> SpendingKey {
+    fn into_key(self, account: AccountSnapshot, day: Day) -> SpendingKey {
         SpendingKey {
             id: self.id,
             organisation_id: self.organisation_id,
@@ -112,7 +110,7 @@ impl Row {
             max_transaction: self.max_transaction,
             max_daily: self.max_daily,
             account,
-            newest_day,
+            day,
             permissions: self.permissions,
             expires_at: self.expires_at.map(|at| at.and_utc()),
             is_active: self.state == KeyState::Active.name(),

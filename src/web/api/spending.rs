@@ -97,7 +97,7 @@ impl Till {
 }
 
 /// Takes what waits, writes it in one transaction, and answers all; while that is being committed, the
-/// next ones gather. One transaction holds the pen until all but its audit entries is written: two that are
+/// next ones gather. One transaction holds the pen until all but its audit entries are written: two that are
 /// worked out at once would be smaller, and take longer together than one.
 async fn work(db: Db, pen: Arc<Semaphore>, mut waiting: mpsc::Receiver<Job>) {
     while let Some(first) = waiting.recv().await {

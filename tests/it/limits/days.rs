@@ -219,6 +219,21 @@ async fn a_clock_that_was_a_day_ahead_locks_nobody_out_for_good() {
     client.cash_in("0.01").await.refused(403, "daily_volume_exceeded");
 }
 
+// A day that is too far ahead to count does not hide one that does.
+#[actix_web::test]
+async fn a_clock_that_was_ahead_twice_gives_no_volume_away() {
+    let app = TestApp::with_wallets().await;
+    let (_, secret) = app.live_key("Twice", &DAILY).await;
+    let client = app.api(&secret);
+    for ahead in ["2026-03-11T12:00:00Z", "2026-03-13T12:00:00Z"] {
+        set(&app, ahead);
+        client.cash_in("100.00").await.operation();
+    }
+    set(&app, "2026-03-10T12:00:00Z");
+    client.cash_in("0.01").await.refused(403, "daily_volume_exceeded");
+    assert_eq!(app.used(), 20_000);
+}
+
 #[actix_web::test]
 async fn a_rejection_gives_back_to_the_day_it_was_counted_on() {
     let app = TestApp::with_wallets().await;
