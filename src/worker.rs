@@ -163,11 +163,13 @@ impl Worker {
     /// Adds to the counts what was written down of the keys of one part.
     async fn fold_usage(&self, part: i64) -> Result<usize, Error> {
         let mut rows = 0;
-        // Looked at first, because a write takes the one lock of SQLite.
-        while self.db.read(move |conn| usage_journal::has(conn, part)).await? {
-            rows += self.db.write(move |tx| usage_journal::fold(tx, part)).await?;
+        loop {
+            let written = self.db.read(move |conn| usage_journal::list(conn, part)).await?;
+            if written.is_empty() {
+                return Ok(rows);
+            }
+            rows += self.db.write(move |tx| usage_journal::fold(tx, &written)).await?;
         }
-        Ok(rows)
     }
 
     async fn expire_requests(&self) -> Result<usize, Error> {
@@ -193,7 +195,7 @@ impl Worker {
     async fn tell_of_addresses(&self) -> Result<usize, Error> {
         let since = self.db.clock().now() - actions::usage::QUIET;
         // Looked at first, because a write takes the one lock of SQLite.
-        if self.db.read(move |conn| addresses::list_with_news(conn, since, 1)).await?.is_empty() {
+        if !self.db.read(move |conn| addresses::has_news(conn, since)).await? {
             return Ok(0);
         }
         self.db.write(actions::usage::tell_of_addresses).await

@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// What became of a call with a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It was let through.
     Allowed,
@@ -194,6 +197,7 @@ mod tests {
     fn every_outcome_is_read_back_from_its_code() {
         for outcome in Outcome::ALL {
             assert_eq!(outcome.as_str().parse(), Ok(outcome));
+            assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.as_str());
         }
         assert!("allow".parse::<Outcome>().is_err());
     }

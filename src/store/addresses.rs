@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use diesel::dsl::sql;
+use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
+use super::pool::load_locked;
 use super::pool::values::{self, Statement, Value};
 use super::schema::{key_addresses, key_usage};
 use super::{Conn, Tx};
@@ -18,6 +21,8 @@ use crate::error::Error;
 const MOST: i64 = 1_000;
 /// Values in one list of a statement.
 const LIST: usize = 1_000;
+/// New addresses that are read at a time.
+const READ: i64 = 5_000;
 
 /// Addresses nobody was told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,57 +168,64 @@ pub fn count(conn: &mut Conn, key: &KeyId) -> Result<i64, Error> {
     Ok(key_addresses::table.filter(key_addresses::key_id.eq(key)).count().get_result(conn)?)
 }
 
-/// Keys with addresses nobody was told of, about which nobody was told anything since `since`.
-pub fn list_with_news(
-    conn: &mut Conn,
-    since: DateTime<Utc>,
-    limit: i64,
-) -> Result<Vec<KeyId>, Error> {
-    let quiet = key_usage::addresses_mailed_at
-        .is_null()
-        .or(key_usage::addresses_mailed_at.le(since.naive_utc()).assume_not_null());
-    // Written out, because the index that holds nothing else is only used if the condition is no parameter.
-    let with_news = diesel::dsl::sql::<Bool>("key_usage.new_addresses > 0");
-    Ok(key_usage::table
-        .filter(with_news)
-        .filter(quiet)
-        .order(key_usage::key_id)
-        .limit(limit)
-        .select(key_usage::key_id)
-        .load(conn)?)
+/// True if there are keys with addresses nobody was told of, about which nobody was told anything since `since`.
+pub fn has_news(conn: &mut Conn, since: DateTime<Utc>) -> Result<bool, Error> {
+    Ok(diesel::select(diesel::dsl::exists(with_news(since.naive_utc()))).get_result(conn)?)
 }
 
-/// Takes the news of a key, so that nobody else tells of them; nothing if another node was faster.
+#[diesel::dsl::auto_type(no_type_alias)]
+fn with_news(since: NaiveDateTime) -> _ {
+    let mailed_at = key_usage::addresses_mailed_at;
+    // Written out, because the index that holds nothing else is only used if the condition is no parameter.
+    let has_news: SqlLiteral<Bool> = sql("key_usage.new_addresses > 0");
+    key_usage::table
+        .filter(has_news)
+        .filter(mailed_at.is_null().or(mailed_at.le(since).assume_not_null()))
+}
+
+/// Takes the news of so many such keys, so that nobody else tells of them, with the newest addresses of each.
 pub fn take_news(
     tx: &mut Tx<'_>,
-    key: &KeyId,
     since: DateTime<Utc>,
-    listed: i64,
-) -> Result<Option<News>, Error> {
-    let quiet = key_usage::addresses_mailed_at
-        .is_null()
-        .or(key_usage::addresses_mailed_at.le(since.naive_utc()).assume_not_null());
-    let total: Option<i64> = diesel::update(key_usage::table.find(key))
-        .filter(key_usage::new_addresses.gt(0))
-        .filter(quiet)
-        .set(key_usage::addresses_mailed_at.eq(tx.now.naive_utc()))
-        .returning(key_usage::new_addresses)
-        .get_result(tx.conn)
-        .optional()?;
-    let Some(total) = total else { return Ok(None) };
-    diesel::update(key_usage::table.find(key))
-        .set(key_usage::new_addresses.eq(0_i64))
+    (keys, listed): (i64, usize),
+) -> Result<BTreeMap<KeyId, News>, Error> {
+    let rows: Vec<(KeyId, i64)> = load_locked!(
+        tx.conn,
+        with_news(since.naive_utc())
+            .order(key_usage::key_id)
+            .limit(keys)
+            .select((key_usage::key_id, key_usage::new_addresses))
+    )?;
+    let mut news = BTreeMap::new();
+    let mut read = 0_i64;
+    for (key, total) in rows {
+        // The next ones wait for the next time; the first never does.
+        read = read.saturating_add(total.min(MOST));
+        if news.is_empty() || read <= READ {
+            news.insert(key, News { total, newest: Vec::new() });
+        }
+    }
+    let ids: Vec<&str> = news.keys().map(KeyId::as_str).collect();
+    let now = tx.now.naive_utc();
+    diesel::update(key_usage::table.filter(key_usage::key_id.eq_any(&ids)))
+        .set((key_usage::new_addresses.eq(0_i64), key_usage::addresses_mailed_at.eq(now)))
         .execute(tx.conn)?;
-    let untold = key_addresses::table
-        .filter(key_addresses::key_id.eq(key))
-        .filter(key_addresses::mailed_at.is_null());
-    let newest = untold
+    let untold = || {
+        let theirs = key_addresses::table.filter(key_addresses::key_id.eq_any(&ids));
+        theirs.filter(key_addresses::mailed_at.is_null())
+    };
+    let seen: Vec<(KeyId, Row)> = untold()
         .order((key_addresses::first_seen_at.desc(), key_addresses::ip))
-        .limit(listed)
-        .select(Row::as_select())
-        .load::<Row>(tx.conn)?;
-    diesel::update(untold).set(key_addresses::mailed_at.eq(tx.now.naive_utc())).execute(tx.conn)?;
-    Ok(Some(News { total, newest: newest.into_iter().map(Address::from).collect() }))
+        .select((key_addresses::key_id, Row::as_select()))
+        .load(tx.conn)?;
+    diesel::update(untold()).set(key_addresses::mailed_at.eq(now)).execute(tx.conn)?;
+    for (key, row) in seen {
+        let newest = news.get_mut(&key).map(|news| &mut news.newest);
+        if let Some(newest) = newest.filter(|newest| newest.len() < listed) {
+            newest.push(row.into());
+        }
+    }
+    Ok(news)
 }
 
 #[derive(Queryable, Selectable)]

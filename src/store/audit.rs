@@ -46,7 +46,7 @@ impl Statement for MoveHead {
 /// The head as stored beside the log.
 pub fn head(conn: &mut Conn) -> Result<Head, Error> {
     let (seq, hash): (i64, Vec<u8>) =
-        audit_head::table.find(1).select((audit_head::seq, audit_head::hash)).first(conn)?;
+        audit_head::table.find(1).select((audit_head::seq, audit_head::hash)).get_result(conn)?;
     Ok(Head { seq, hash: hex(&hash) })
 }
 

@@ -35,7 +35,7 @@ pub fn get(
         .filter(cashouts::id.eq(id))
         .filter(cashouts::organisation_id.eq(organisation))
         .select((Row::as_select(), wallets::phone))
-        .first(conn)?;
+        .get_result(conn)?;
     Ok(parse(row))
 }
 

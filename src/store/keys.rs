@@ -59,7 +59,7 @@ pub fn get(conn: &mut Conn, organisation: &OrganisationId, id: &KeyId) -> Result
         .find(id)
         .filter(keys::organisation_id.eq(organisation))
         .select(Row::as_select())
-        .first(conn)?
+        .get_result(conn)?
         .parse()
 }
 
@@ -72,9 +72,20 @@ pub fn lock(tx: &mut Tx<'_>, organisation: &OrganisationId, id: &KeyId) -> Resul
     get(tx.conn, organisation, id)
 }
 
+/// The keys with these ids, in the order of those.
+pub fn list_by_id<'a>(
+    conn: &mut Conn,
+    ids: impl Iterator<Item = &'a KeyId>,
+) -> Result<Vec<Key>, Error> {
+    let these = keys::table.filter(keys::id.eq_any(ids.map(KeyId::as_str)));
+    let rows = these.order(keys::id).select(Row::as_select()).load::<Row>(conn)?;
+    rows.into_iter().map(Row::parse).collect()
+}
+
 /// The key a request led to.
 pub fn find_of_request(conn: &mut Conn, request: &RequestId) -> Result<Option<Key>, Error> {
-    let row = keys::table.filter(keys::request_id.eq(request)).select(Row::as_select()).first(conn);
+    let row =
+        keys::table.filter(keys::request_id.eq(request)).select(Row::as_select()).get_result(conn);
     row.optional()?.map(Row::parse).transpose()
 }
 

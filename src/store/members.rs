@@ -14,7 +14,7 @@ use crate::error::{Error, is_unique_violation};
 
 /// The member with this id, whatever the organisation.
 pub fn find(conn: &mut Conn, id: &MemberId) -> Result<Option<Member>, Error> {
-    let row = members::table.find(id).select(Row::as_select()).first(conn).optional()?;
+    let row = members::table.find(id).select(Row::as_select()).get_result(conn).optional()?;
     row.map(Row::parse).transpose()
 }
 
@@ -117,7 +117,7 @@ pub fn find_invited(
         .filter(invitations::expires_at.gt(now.naive_utc()))
         .filter(members::state.ne("disabled"))
         .select(Row::as_select())
-        .first(conn)
+        .get_result(conn)
         .optional()?;
     row.map(Row::parse).transpose()
 }

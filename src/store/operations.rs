@@ -95,7 +95,7 @@ pub fn get(
     let row: Columns = matching(organisation, &Filter::default())
         .filter(operations::id.eq(id.clone()))
         .select(columns())
-        .first(conn)?;
+        .get_result(conn)?;
     parse(row)
 }
 
@@ -123,7 +123,7 @@ pub fn total(
 ) -> Result<Total, Error> {
     let (count, amount): (i64, String) = matching(organisation, filter)
         .select((diesel::dsl::count_star(), sum_as_text()))
-        .first(conn)?;
+        .get_result(conn)?;
     Ok(Total { count, amount: amount.parse().unwrap_or(i64::MAX) })
 }
 
@@ -204,7 +204,7 @@ fn total_between(
         .filter(operations::created_at.le(until))
         .filter(operations::maker_key_id.is_not_null())
         .select((diesel::dsl::count_star(), sum_as_text()))
-        .first(conn)?;
+        .get_result(conn)?;
     Ok(Total { count, amount: amount.parse().unwrap_or(i64::MAX) })
 }
 

@@ -13,7 +13,7 @@ use crate::error::{Error, is_unique_violation};
 
 /// The organisation with this id.
 pub fn get(conn: &mut Conn, id: &OrganisationId) -> Result<Organisation, Error> {
-    organisations::table.find(id).select(Row::as_select()).first(conn)?.parse()
+    organisations::table.find(id).select(Row::as_select()).get_result(conn)?.parse()
 }
 
 /// Takes the row's lock by an update that changes nothing: what is counted after it stays so until
@@ -65,7 +65,7 @@ pub fn find_account(
     conn: &mut Conn,
     id: &OrganisationId,
 ) -> Result<Option<AccountSnapshot>, Error> {
-    let found = accounts().filter(organisations::id.eq(id)).first(conn).optional()?;
+    let found = accounts().filter(organisations::id.eq(id)).get_result(conn).optional()?;
     found.map(parse_account).transpose()
 }
 

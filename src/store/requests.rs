@@ -22,7 +22,7 @@ pub fn get(
         .find(id)
         .filter(requests::organisation_id.eq(organisation))
         .select(Row::as_select())
-        .first(conn)?
+        .get_result(conn)?
         .parse()
 }
 

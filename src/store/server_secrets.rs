@@ -14,5 +14,5 @@ pub fn get_or_insert(tx: &mut Tx<'_>, name: &str, fresh: &[u8]) -> Result<Vec<u8
     .bind::<diesel::sql_types::Text, _>(name)
     .bind::<diesel::sql_types::Binary, _>(fresh)
     .execute(tx.conn)?;
-    Ok(server_secrets::table.find(name).select(server_secrets::value).first(tx.conn)?)
+    Ok(server_secrets::table.find(name).select(server_secrets::value).get_result(tx.conn)?)
 }

@@ -27,7 +27,7 @@ pub fn find(conn: &mut Conn, id_hash: &[u8]) -> Result<Option<StoredSession>, Er
     let row: Option<Columns> = sessions::table
         .find(id_hash)
         .select((sessions::member_id, sessions::state, sessions::created_at, sessions::seen_at))
-        .first(conn)
+        .get_result(conn)
         .optional()?;
     Ok(row.map(|(member_id, state, created_at, seen_at)| StoredSession {
         member_id,

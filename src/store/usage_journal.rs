@@ -5,16 +5,17 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use anyhow::Context as _;
-use chrono::DateTime;
+use chrono::serde::ts_microseconds;
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::pool::load_locked;
 use super::pool::values::{self, Statement, Value};
 use super::schema::usage_journal;
 use super::{Conn, Tx, usage};
 use crate::domain::id::KeyId;
-use crate::domain::usage::{Count, LastUse, Seen, Taken};
+use crate::domain::usage::{Count, LastUse, Outcome, Seen, Taken};
 use crate::error::Error;
 
 /// Keys are added to the counts in so many parts, each key always in the same one.
@@ -47,54 +48,97 @@ fn part_of(key: &KeyId) -> i64 {
 }
 
 /// What was counted for one key, without names, because there is so much of it: the key, its counts, its last
-/// use, its addresses. Times are microseconds since 1970, as fine as they are kept.
-type Noted<'a> = (Cow<'a, str>, Vec<NotedCount<'a>>, Option<NotedUse<'a>>, Vec<NotedAddress>);
+/// use, its addresses. Texts are read where they are, without a copy.
+#[derive(Serialize, Deserialize)]
+struct Noted<'a>(
+    #[serde(borrow)] Cow<'a, str>,
+    #[serde(borrow)] Vec<NotedCount<'a>>,
+    #[serde(borrow)] Option<NotedUse<'a>>,
+    Vec<NotedAddress>,
+);
+
 /// Hour, endpoint, outcome, calls, amount.
-type NotedCount<'a> = (i64, Cow<'a, str>, Cow<'a, str>, i64, i64);
+#[derive(Serialize, Deserialize)]
+struct NotedCount<'a>(i64, #[serde(borrow)] Cow<'a, str>, Outcome, i64, i64);
+
 /// When, from where, with what.
-type NotedUse<'a> = (i64, Option<IpAddr>, Option<Cow<'a, str>>);
+#[derive(Serialize, Deserialize)]
+struct NotedUse<'a>(
+    #[serde(with = "ts_microseconds")] DateTime<Utc>,
+    Option<IpAddr>,
+    #[serde(borrow)] Option<NotedAgent<'a>>,
+);
+
+/// A type of its own, because serde would copy a text that may be missing.
+#[derive(Serialize, Deserialize)]
+struct NotedAgent<'a>(#[serde(borrow)] Cow<'a, str>);
+
 /// Address, first call, last call, calls, denied.
-type NotedAddress = (IpAddr, i64, i64, i64, i64);
+#[derive(Serialize, Deserialize)]
+struct NotedAddress(
+    IpAddr,
+    #[serde(with = "ts_microseconds")] DateTime<Utc>,
+    #[serde(with = "ts_microseconds")] DateTime<Utc>,
+    i64,
+    i64,
+);
 
 fn note<'a>(key: &'a KeyId, taken: &'a Taken) -> Noted<'a> {
     let counts = taken.counts.iter().map(|count| {
-        let (endpoint, outcome) = (Cow::from(&*count.endpoint), Cow::from(count.outcome.as_str()));
-        (count.hour, endpoint, outcome, count.calls, count.amount)
+        let endpoint = Cow::from(&*count.endpoint);
+        NotedCount(count.hour, endpoint, count.outcome, count.calls, count.amount)
     });
-    let last = taken
-        .last
-        .as_ref()
-        .map(|last| (last.at.timestamp_micros(), last.ip, last.agent.as_deref().map(Cow::from)));
-    let addresses = taken.addresses.iter().map(|seen| {
-        let (first, last) = (seen.first.timestamp_micros(), seen.last.timestamp_micros());
-        (seen.ip, first, last, seen.calls, seen.denied)
+    let last = taken.last.as_ref().map(|last| {
+        let agent = last.agent.as_deref().map(|agent| NotedAgent(agent.into()));
+        NotedUse(last.at, last.ip, agent)
     });
-    (Cow::from(key.as_str()), counts.collect(), last, addresses.collect())
+    let address =
+        |seen: &Seen| NotedAddress(seen.ip, seen.first, seen.last, seen.calls, seen.denied);
+    let addresses = taken.addresses.iter().map(address).collect();
+    Noted(key.as_str().into(), counts.collect(), last, addresses)
 }
 
-/// Reads what [`note`] wrote.
-fn read((key, counts, last, addresses): Noted<'_>) -> anyhow::Result<(KeyId, Taken)> {
-    let time = |micros| DateTime::from_timestamp_micros(micros).context("no time");
-    let count = |(hour, endpoint, outcome, calls, amount): NotedCount<'_>| {
-        let outcome = outcome.parse().map_err(anyhow::Error::msg)?;
-        Ok(Count { hour, endpoint: endpoint.into(), outcome, calls, amount })
-    };
-    let used = |(at, ip, agent): NotedUse<'_>| {
-        Ok::<_, anyhow::Error>(LastUse { at: time(at)?, ip, agent: agent.map(Cow::into_owned) })
-    };
-    let seen = |(ip, first, last, calls, denied): NotedAddress| {
-        Ok(Seen { ip, first: time(first)?, last: time(last)?, calls, denied })
-    };
-    let taken = Taken {
-        counts: counts.into_iter().map(count).collect::<anyhow::Result<_>>()?,
-        last: last.map(used).transpose()?,
-        addresses: addresses.into_iter().map(seen).collect::<anyhow::Result<_>>()?,
-    };
-    Ok((key.parse()?, taken))
+/// What several rows say of one key.
+#[derive(Default)]
+struct Sum<'a> {
+    counts: BTreeMap<(i64, Cow<'a, str>, Outcome), (i64, i64)>,
+    last: Option<NotedUse<'a>>,
+    addresses: BTreeMap<IpAddr, Seen>,
 }
 
-fn read_all(text: &str) -> anyhow::Result<Vec<(KeyId, Taken)>> {
-    serde_json::from_str::<Vec<Noted<'_>>>(text)?.into_iter().map(read).collect()
+impl<'a> Sum<'a> {
+    fn add(&mut self, Noted(_, counts, last, addresses): Noted<'a>) {
+        for NotedCount(hour, endpoint, outcome, calls, amount) in counts {
+            let sum = self.counts.entry((hour, endpoint, outcome)).or_default();
+            *sum = (sum.0.saturating_add(calls), sum.1.saturating_add(amount));
+        }
+        self.last = self.last.take().into_iter().chain(last).max_by_key(|last| last.0);
+        for NotedAddress(ip, first, last, calls, denied) in addresses {
+            let none = Seen { ip, first, last, calls: 0, denied: 0 };
+            let seen = self.addresses.entry(ip).or_insert(none);
+            seen.first = seen.first.min(first);
+            seen.last = seen.last.max(last);
+            seen.calls = seen.calls.saturating_add(calls);
+            seen.denied = seen.denied.saturating_add(denied);
+        }
+    }
+
+    fn into_taken(self) -> Taken {
+        let count = |((hour, endpoint, outcome), (calls, amount)): ((_, Cow<'_, str>, _), _)| {
+            Count { hour, endpoint: endpoint.into(), outcome, calls, amount }
+        };
+        let last = self.last.map(|NotedUse(at, ip, agent)| {
+            let agent = agent.map(|NotedAgent(agent)| agent.into_owned());
+            LastUse { at, ip, agent }
+        });
+        let addresses = self.addresses.into_values().collect();
+        Taken { counts: self.counts.into_iter().map(count).collect(), last, addresses }
+    }
+}
+
+fn read(text: &str) -> anyhow::Result<Vec<(KeyId, Noted<'_>)>> {
+    let all: Vec<Noted<'_>> = serde_json::from_str(text)?;
+    all.into_iter().map(|noted| Ok((noted.0.parse()?, noted))).collect()
 }
 
 /// Writes down what was counted.
@@ -113,42 +157,70 @@ impl Statement for Append {
     const BEFORE: &'static str = "INSERT INTO usage_journal (part, batch)";
 }
 
-/// True if something of a part waits to be added to the counts.
-pub fn has(conn: &mut Conn, part: i64) -> Result<bool, Error> {
-    let rows = usage_journal::table.filter(usage_journal::part.eq(part));
-    Ok(diesel::select(diesel::dsl::exists(rows)).get_result(conn)?)
+/// Rows of the journal, and what they say.
+pub struct Written {
+    rows: Vec<i64>,
+    senseless: Vec<i64>,
+    taken: Vec<(KeyId, Taken)>,
 }
 
-/// Adds to the counts what was written down of a part, the oldest first; gives how many rows that were.
-/// What makes no sense is set aside.
-pub fn fold(tx: &mut Tx<'_>, part: i64) -> Result<usize, Error> {
-    // Another node that wants the same part waits here, and then finds only what is left.
-    let rows: Vec<(i64, String)> = load_locked!(
-        tx.conn,
-        usage_journal::table
-            .filter(usage_journal::part.eq(part))
-            .order(usage_journal::id)
-            .limit(ROWS)
-            .select((usage_journal::id, usage_journal::batch))
-    )?;
-    let (mut batch, mut added, mut senseless) = (Vec::new(), Vec::new(), Vec::new());
-    for (id, text) in &rows {
-        match read_all(text) {
-            Ok(keys) => {
-                batch.extend(keys);
-                added.push(*id);
+impl Written {
+    /// True if nothing was written down.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.senseless.is_empty()
+    }
+}
+
+/// Reads what was written down of a part, the oldest first: outside of a transaction, because it takes its time.
+pub fn list(conn: &mut Conn, part: i64) -> Result<Written, Error> {
+    let texts = usage_journal::table
+        .filter(usage_journal::part.eq(part))
+        .order(usage_journal::id)
+        .limit(ROWS)
+        .select((usage_journal::id, usage_journal::batch))
+        .load::<(i64, String)>(conn)?;
+    let (mut rows, mut senseless) = (Vec::new(), Vec::new());
+    let mut sums: BTreeMap<KeyId, Sum<'_>> = BTreeMap::new();
+    for (id, text) in &texts {
+        match read(text) {
+            Ok(noted) => {
+                rows.push(*id);
+                for (key, noted) in noted {
+                    sums.entry(key).or_default().add(noted);
+                }
             }
-            Err(e) => {
-                tracing::error!(row = id, cause = %e, "usage that cannot be read stays in usage_journal, without its part");
+            Err(cause) => {
+                tracing::error!(row = id, %cause, "usage that cannot be read stays in usage_journal, without its part");
                 senseless.push(*id);
             }
         }
     }
-    usage::flush(tx, &batch)?;
-    diesel::update(usage_journal::table.filter(usage_journal::id.eq_any(senseless)))
-        .set(usage_journal::part.eq(None::<i64>))
-        .execute(tx.conn)?;
-    diesel::delete(usage_journal::table.filter(usage_journal::id.eq_any(added)))
-        .execute(tx.conn)?;
-    Ok(rows.len())
+    let taken = sums.into_iter().map(|(key, sum)| (key, sum.into_taken())).collect();
+    Ok(Written { rows, senseless, taken })
+}
+
+/// Adds what was written down to the counts and gives how many rows that were; none if some of them are no
+/// longer there. What makes no sense is set aside.
+pub fn fold(tx: &mut Tx<'_>, written: &Written) -> Result<usize, Error> {
+    let Written { rows, senseless, taken } = written;
+    // Another node that wants the same rows waits here, and then reads what is left.
+    let there: Vec<i64> = load_locked!(
+        tx.conn,
+        usage_journal::table
+            .filter(usage_journal::id.eq_any(rows.iter().chain(senseless)))
+            .filter(usage_journal::part.is_not_null())
+            .order(usage_journal::id)
+            .select(usage_journal::id)
+    )?;
+    if there.len() < rows.len() + senseless.len() {
+        return Ok(0);
+    }
+    usage::flush(tx, taken)?;
+    if !senseless.is_empty() {
+        diesel::update(usage_journal::table.filter(usage_journal::id.eq_any(senseless)))
+            .set(usage_journal::part.eq(None::<i64>))
+            .execute(tx.conn)?;
+    }
+    diesel::delete(usage_journal::table.filter(usage_journal::id.eq_any(rows))).execute(tx.conn)?;
+    Ok(there.len())
 }

@@ -96,7 +96,7 @@ pub fn insert(
 /// The wallet of an organisation.
 pub fn of_organisation(conn: &mut Conn, id: &OrganisationId) -> Result<Wallet, Error> {
     let wallet = wallets::table.filter(wallets::organisation_id.eq(id));
-    Ok(wallet.select(Wallet::as_select()).first(conn)?)
+    Ok(wallet.select(Wallet::as_select()).get_result(conn)?)
 }
 
 /// What an organisation's wallet holds.
@@ -107,7 +107,7 @@ pub fn balance(conn: &mut Conn, organisation: &OrganisationId) -> Result<Money, 
 
 /// The wallet with this id.
 pub fn get(conn: &mut Conn, id: &WalletId) -> Result<Wallet, Error> {
-    Ok(wallets::table.find(id).select(Wallet::as_select()).first(conn)?)
+    Ok(wallets::table.find(id).select(Wallet::as_select()).get_result(conn)?)
 }
 
 /// What these wallets hold, in minor units.
@@ -260,6 +260,6 @@ fn insert_transfer(
 /// Tells every node if the wallet belongs to an organisation.
 fn announce_owner(tx: &mut Tx<'_>, wallet: &WalletId) -> Result<(), Error> {
     let owner: Option<OrganisationId> =
-        wallets::table.find(wallet).select(wallets::organisation_id).first(tx.conn)?;
+        wallets::table.find(wallet).select(wallets::organisation_id).get_result(tx.conn)?;
     owner.map_or(Ok(()), |owner| organisations::announce_account(tx, &owner))
 }

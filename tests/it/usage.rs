@@ -255,6 +255,27 @@ async fn ten_thousand_new_addresses_are_one_mail_an_hour_and_a_thousand_rows() {
 }
 
 #[actix_web::test]
+async fn many_new_addresses_of_many_keys_are_told_of_in_turns_and_none_twice() {
+    let app = TestApp::start().await;
+    for label in ["A", "B", "C", "D", "E", "F", "G"] {
+        let (key, _) = app.live_key(label, READS).await;
+        write(&app, &key, from_many(app.clock.now(), 0..900)).await;
+    }
+    let mut keys: Vec<String> = Vec::new();
+    for told in [5, 2] {
+        let subject = format!("[Countersign] New addresses of {told} keys");
+        let mail = app.work().await.into_iter().find(|mail| mail.subject == subject).unwrap();
+        let facts = mail.text.lines().filter_map(|line| line.trim().strip_prefix("Key: "));
+        keys.extend(facts.map(str::to_owned));
+    }
+    keys.sort();
+    let labels: Vec<_> = keys.iter().map(|key| &key[..1]).collect();
+    assert_eq!(labels, ["A", "B", "C", "D", "E", "F", "G"], "{keys:?}");
+    assert!(keys.iter().all(|key| key.ends_with(", 897 more")));
+    assert_eq!(app.work().await.len(), 0);
+}
+
+#[actix_web::test]
 async fn the_csv_is_what_rfc_4180_says_and_holds_no_formula() {
     let app = TestApp::start().await;
     let fields = [("permissions", "perform_operations")];

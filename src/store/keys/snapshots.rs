@@ -32,7 +32,7 @@ pub fn announce(tx: &mut Tx<'_>, key: Key) -> Result<(), Error> {
 
 /// One key as the index wants it.
 pub fn find_snapshot(conn: &mut Conn, id: &KeyId) -> Result<Option<KeySnapshot>, Error> {
-    let row = keys::table.find(id).select(Row::as_select()).first(conn).optional()?;
+    let row = keys::table.find(id).select(Row::as_select()).get_result(conn).optional()?;
     let Some(key) = row.map(Row::parse).transpose()? else { return Ok(None) };
     let secrets = crate::store::secrets::list_live(conn, id)?;
     Ok(Some(KeySnapshot { key, secrets }))

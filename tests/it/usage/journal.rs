@@ -13,7 +13,7 @@ use countersign::enforce::KeyIndex;
 use countersign::enforce::usage::Noted;
 use countersign::site::Site;
 use countersign::store::usage_journal::{self, Lines};
-use countersign::store::{Db, usage};
+use countersign::store::{Db, addresses, usage};
 
 use super::lasting::many_keys;
 use super::{balance, count, from_many};
@@ -59,7 +59,8 @@ async fn append(app: &TestApp, batch: Vec<(KeyId, Taken)>) {
 async fn fold(app: &TestApp) -> usize {
     let mut rows = 0;
     for part in 0..usage_journal::PARTS {
-        rows += app.db.write(move |tx| usage_journal::fold(tx, part)).await.unwrap();
+        let written = app.db.read(move |conn| usage_journal::list(conn, part)).await.unwrap();
+        rows += app.db.write(move |tx| usage_journal::fold(tx, &written)).await.unwrap();
     }
     rows
 }
@@ -209,6 +210,38 @@ async fn a_row_that_makes_no_sense_is_set_aside_and_keeps_nobody_back() {
     let before = app.dump();
     app.work().await;
     before.equals(&app.dump(), "a look at what was set aside");
+}
+
+// What a version wrote down is added by the one that comes after it.
+#[actix_web::test]
+async fn the_form_of_what_is_written_down_stays_as_it_is() {
+    let app = TestApp::start().await;
+    let key = super::id_of(&app.live_key("Counted", &[("permissions", "read_balance")]).await.0);
+    let text = format!(
+        r#"[["{key}",[[491512,"balance","allowed",2,150],[491512,"balance","ip_not_allowed",1,0]],[1769443200000001,"10.0.0.1","a \"b\""],[["10.0.0.1",1769443200000000,1769443200000001,3,1]]]]"#
+    );
+    app.sql(&format!("INSERT INTO usage_journal (part, batch) VALUES (3, '{text}')"));
+    assert_eq!(fold(&app).await, 1);
+    let at = |micros| chrono::DateTime::from_timestamp_micros(micros).unwrap();
+    let found = app.db.read(move |conn| {
+        let used = usage::list(conn, &[&key])?.remove(0).1;
+        let hours = usage::list_hours(conn, &key, at(0))?;
+        Ok((used, hours, addresses::list(conn, &key, 9)?))
+    });
+    let (used, hours, seen) = found.await.unwrap();
+    assert_eq!((used.allowed, used.denied, used.amount), (2, 1, 150));
+    assert_eq!(used.last_used_at, Some(at(1_769_443_200_000_001)));
+    assert_eq!(used.last_ip.as_deref(), Some("10.0.0.1"));
+    assert_eq!(used.last_agent.as_deref(), Some("a \"b\""));
+    assert_eq!(
+        hours.iter().map(|hour| (hour.outcome, hour.calls)).collect::<Vec<_>>(),
+        [(Outcome::Allowed, 2), (Outcome::IpNotAllowed, 1)]
+    );
+    assert_eq!(seen.len(), 1);
+    assert_eq!(
+        (seen[0].first_seen_at, seen[0].last_seen_at, seen[0].calls, seen[0].denied),
+        (at(1_769_443_200_000_000), at(1_769_443_200_000_001), 3, 1)
+    );
 }
 
 #[actix_web::test]
