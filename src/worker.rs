@@ -161,7 +161,7 @@ impl Worker {
     }
 
     /// Adds to the counts what was written down of the keys of one part.
-    async fn fold_usage(&self, part: i64) -> Result<usize, Error> {
+    async fn fold_usage(&self, part: u8) -> Result<usize, Error> {
         let mut rows = 0;
         loop {
             let written = self.db.read(move |conn| usage_journal::list(conn, part)).await?;

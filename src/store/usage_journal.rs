@@ -18,8 +18,8 @@ use crate::domain::id::KeyId;
 use crate::domain::usage::{Count, LastUse, Outcome, Seen, Taken};
 use crate::error::Error;
 
-/// Keys are added to the counts in so many parts, each key always in the same one.
-pub const PARTS: i64 = 20;
+/// Keys are added to the counts in so many parts, neighbours in the same one: their rows share pages.
+pub const PARTS: u8 = 20;
 /// Keys in one row at most.
 const KEYS: usize = 250;
 /// Rows that are added in one transaction at most.
@@ -31,20 +31,20 @@ pub struct Lines(Vec<(i64, String)>);
 impl Lines {
     /// Puts what was counted into words: outside of a transaction, because it takes its time.
     pub fn new(batch: &[(KeyId, Taken)]) -> Result<Self, Error> {
-        let mut parts: BTreeMap<i64, Vec<Noted<'_>>> = BTreeMap::new();
-        for (key, taken) in batch {
-            parts.entry(part_of(key)).or_default().push(note(key, taken));
+        let mut sorted: Vec<_> = batch.iter().collect();
+        sorted.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let (mut lines, mut rest) = (Vec::new(), sorted.as_slice());
+        for part in 0..PARTS {
+            let (keys, others) = rest.split_at(rest.len().div_ceil(usize::from(PARTS - part)));
+            rest = others;
+            for keys in keys.chunks(KEYS) {
+                let noted: Vec<_> = keys.iter().map(|(key, taken)| note(key, taken)).collect();
+                let text = serde_json::to_string(&noted).map_err(Error::internal)?;
+                lines.push((i64::from(part), text));
+            }
         }
-        let rows =
-            parts.iter().flat_map(|(part, keys)| keys.chunks(KEYS).map(|keys| (*part, keys)));
-        let text = |keys| serde_json::to_string(keys).map_err(Error::internal);
-        rows.map(|(part, keys)| Ok((part, text(keys)?))).collect::<Result<_, _>>().map(Self)
+        Ok(Self(lines))
     }
-}
-
-fn part_of(key: &KeyId) -> i64 {
-    let hash = |sum: i64, byte| sum.wrapping_mul(31).wrapping_add(i64::from(byte));
-    key.as_str().bytes().fold(0, hash).rem_euclid(PARTS)
 }
 
 /// What was counted for one key, without names, because there is so much of it: the key, its counts, its last
@@ -172,9 +172,9 @@ impl Written {
 }
 
 /// Reads what was written down of a part, the oldest first: outside of a transaction, because it takes its time.
-pub fn list(conn: &mut Conn, part: i64) -> Result<Written, Error> {
+pub fn list(conn: &mut Conn, part: u8) -> Result<Written, Error> {
     let texts = usage_journal::table
-        .filter(usage_journal::part.eq(part))
+        .filter(usage_journal::part.eq(i64::from(part)))
         .order(usage_journal::id)
         .limit(ROWS)
         .select((usage_journal::id, usage_journal::batch))

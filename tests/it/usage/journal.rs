@@ -117,7 +117,7 @@ async fn what_is_written_down_and_added_later_is_counted_as_if_it_had_been_added
         direct.db.write(move |tx| usage::flush(tx, &batch)).await.unwrap();
     }
     assert_eq!(counted(&later), [const { Vec::<String>::new() }; 3]);
-    assert_eq!(later.number("SELECT count(*) FROM usage_journal"), 5 * usage_journal::PARTS);
+    assert_eq!(later.number("SELECT count(*) FROM usage_journal"), 5 * 20);
     assert_eq!(fold(&later).await, 5 * 20);
     let expected = counted(&direct);
     assert_eq!(expected.iter().map(Vec::len).collect::<Vec<_>>(), [70, 70 * 2, 70 * 3]);
@@ -306,9 +306,9 @@ async fn a_server_that_is_killed_while_many_keys_call_loses_a_second_at_most_and
     let mut conn = beside(&home.database);
     let mut look = |sql: &str| number(&mut conn, sql);
     let waiting = look("SELECT count(*) FROM usage_journal");
-    assert!(waiting >= usage_journal::PARTS, "{waiting}");
+    assert!(waiting >= i64::from(usage_journal::PARTS), "{waiting}");
     let again = home.serve();
-    for rest in [usage_journal::PARTS / 2, 0] {
+    for rest in [10, 0] {
         wait_for("the journal to be added", || {
             (look("SELECT count(*) FROM usage_journal") <= rest).then_some(())
         });
