@@ -19,7 +19,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often old rows are swept.
 const SWEEP_EVERY: TimeDelta = TimeDelta::minutes(10);
 /// How often the loop looks for operations and addresses that people were not told of: what comes in between is
-/// one mail.
+/// one mail, or few.
 const TELL_EVERY: TimeDelta = TimeDelta::seconds(15);
 /// Mails taken at a time.
 const BATCH: i64 = 10;
@@ -168,7 +168,14 @@ impl Worker {
             if written.is_empty() {
                 return Ok(rows);
             }
-            rows += self.db.write(move |tx| usage_journal::fold(tx, &written)).await?;
+            let written = Arc::new(written);
+            let all = Arc::clone(&written);
+            rows += match self.db.write(move |tx| usage_journal::fold(tx, &all)).await {
+                Err(Error::Internal(_)) => {
+                    self.db.write(move |tx| usage_journal::fold_existing(tx, &written)).await?
+                }
+                folded => folded?,
+            };
         }
     }
 
@@ -194,11 +201,12 @@ impl Worker {
     /// Mails the addresses that keys were called from for the first time.
     async fn tell_of_addresses(&self) -> Result<usize, Error> {
         let since = self.db.clock().now() - actions::usage::QUIET;
-        // Looked at first, because a write takes the one lock of SQLite.
-        if !self.db.read(move |conn| addresses::has_news(conn, since)).await? {
-            return Ok(0);
+        let mut told = 0;
+        // Looked at first, because a write takes the one lock of SQLite. A key that was told of has no news.
+        while self.db.read(move |conn| addresses::has_news(conn, since)).await? {
+            told += self.db.write(actions::usage::tell_of_addresses).await?;
         }
-        self.db.write(actions::usage::tell_of_addresses).await
+        Ok(told)
     }
 
     /// Takes a few mails that are due and sends them; gives how many it tried.

@@ -21,8 +21,8 @@ use crate::error::Error;
 const MOST: i64 = 1_000;
 /// Values in one list of a statement.
 const LIST: usize = 1_000;
-/// New addresses that are read at a time.
-const READ: i64 = 5_000;
+/// New addresses that are read at a time: those of a few keys at least.
+const READ: i64 = 5 * MOST;
 
 /// Addresses nobody was told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,9 +199,9 @@ pub fn take_news(
     let mut news = BTreeMap::new();
     let mut read = 0_i64;
     for (key, total) in rows {
-        // The next ones wait for the next time; the first never does.
+        // The others have their turn later.
         read = read.saturating_add(total.min(MOST));
-        if news.is_empty() || read <= READ {
+        if read <= READ {
             news.insert(key, News { total, newest: Vec::new() });
         }
     }

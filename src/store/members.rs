@@ -26,7 +26,7 @@ pub fn find_by_email(
     let found = members::table
         .filter(members::email.eq(email))
         .select((Row::as_select(), members::password_hash))
-        .first::<(Row, Option<String>)>(conn)
+        .get_result::<(Row, Option<String>)>(conn)
         .optional()?;
     found.map(|(row, hash)| Ok((row.parse()?, hash))).transpose()
 }

@@ -2,7 +2,7 @@
 //! is in use all the time then costs one change of its rows in a round of all parts, not one a second.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use chrono::serde::ts_microseconds;
@@ -10,9 +10,9 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::pool::load_locked;
 use super::pool::values::{self, Statement, Value};
-use super::schema::usage_journal;
+use super::pool::{load_listed, load_locked};
+use super::schema::{keys, usage_journal};
 use super::{Conn, Tx, usage};
 use crate::domain::id::KeyId;
 use crate::domain::usage::{Count, LastUse, Outcome, Seen, Taken};
@@ -159,40 +159,37 @@ impl Statement for Append {
 
 /// Rows of the journal, and what they say.
 pub struct Written {
-    rows: Vec<i64>,
-    senseless: Vec<i64>,
+    rows: Vec<(i64, String)>,
+    /// Which of them could not be read, and why.
+    senseless: Vec<(i64, anyhow::Error)>,
     taken: Vec<(KeyId, Taken)>,
 }
 
 impl Written {
     /// True if nothing was written down.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.senseless.is_empty()
+        self.rows.is_empty()
     }
 }
 
 /// Reads what was written down of a part, the oldest first: outside of a transaction, because it takes its time.
 pub fn list(conn: &mut Conn, part: u8) -> Result<Written, Error> {
-    let texts = usage_journal::table
+    let rows = usage_journal::table
         .filter(usage_journal::part.eq(i64::from(part)))
         .order(usage_journal::id)
         .limit(ROWS)
         .select((usage_journal::id, usage_journal::batch))
         .load::<(i64, String)>(conn)?;
-    let (mut rows, mut senseless) = (Vec::new(), Vec::new());
+    let mut senseless = Vec::new();
     let mut sums: BTreeMap<KeyId, Sum<'_>> = BTreeMap::new();
-    for (id, text) in &texts {
+    for (id, text) in &rows {
         match read(text) {
-            Ok(noted) => {
-                rows.push(*id);
-                for (key, noted) in noted {
+            Ok(all) => {
+                for (key, noted) in all {
                     sums.entry(key).or_default().add(noted);
                 }
             }
-            Err(cause) => {
-                tracing::error!(row = id, %cause, "usage that cannot be read stays in usage_journal, without its part");
-                senseless.push(*id);
-            }
+            Err(cause) => senseless.push((*id, cause)),
         }
     }
     let taken = sums.into_iter().map(|(key, sum)| (key, sum.into_taken())).collect();
@@ -202,25 +199,52 @@ pub fn list(conn: &mut Conn, part: u8) -> Result<Written, Error> {
 /// Adds what was written down to the counts and gives how many rows that were; none if some of them are no
 /// longer there. What makes no sense is set aside.
 pub fn fold(tx: &mut Tx<'_>, written: &Written) -> Result<usize, Error> {
-    let Written { rows, senseless, taken } = written;
-    // Another node that wants the same rows waits here, and then reads what is left.
-    let there: Vec<i64> = load_locked!(
+    add(tx, written, &written.taken)
+}
+
+/// The same without keys that do not exist any more, which would keep all others back.
+pub fn fold_existing(tx: &mut Tx<'_>, written: &Written) -> Result<usize, Error> {
+    let found: BTreeSet<KeyId> = load_listed!(
+        tx.conn,
+        keys::table
+            .filter(keys::id.eq_any(written.taken.iter().map(|(key, _)| key.as_str())))
+            .select(keys::id)
+    )
+    .map(|found: Vec<KeyId>| found.into_iter().collect())?;
+    let (existing, gone): (Vec<_>, Vec<_>) =
+        written.taken.iter().cloned().partition(|(key, _)| found.contains(key));
+    let folded = add(tx, written, &existing)?;
+    for (key, _) in gone {
+        tracing::error!(%key, "usage of a key that does not exist is dropped");
+    }
+    Ok(folded)
+}
+
+fn add(tx: &mut Tx<'_>, written: &Written, taken: &[(KeyId, Taken)]) -> Result<usize, Error> {
+    let Written { rows, senseless, .. } = written;
+    // Another node that wants the same rows waits here, and then reads what is left. The text is compared
+    // because SQLite gives the number of a row that is gone to another.
+    let there: Vec<(i64, String)> = load_locked!(
         tx.conn,
         usage_journal::table
-            .filter(usage_journal::id.eq_any(rows.iter().chain(senseless)))
+            .filter(usage_journal::id.eq_any(rows.iter().map(|(id, _)| id)))
             .filter(usage_journal::part.is_not_null())
             .order(usage_journal::id)
-            .select(usage_journal::id)
+            .select((usage_journal::id, usage_journal::batch))
     )?;
-    if there.len() < rows.len() + senseless.len() {
+    if there != *rows {
         return Ok(0);
     }
     usage::flush(tx, taken)?;
-    if !senseless.is_empty() {
-        diesel::update(usage_journal::table.filter(usage_journal::id.eq_any(senseless)))
+    for (id, cause) in senseless {
+        diesel::update(usage_journal::table.find(id))
             .set(usage_journal::part.eq(None::<i64>))
             .execute(tx.conn)?;
+        tracing::error!(row = id, %cause, "usage that cannot be read stays in usage_journal, without its part");
     }
-    diesel::delete(usage_journal::table.filter(usage_journal::id.eq_any(rows))).execute(tx.conn)?;
+    let added = usage_journal::table
+        .filter(usage_journal::id.eq_any(rows.iter().map(|(id, _)| id)))
+        .filter(usage_journal::part.is_not_null());
+    diesel::delete(added).execute(tx.conn)?;
     Ok(there.len())
 }

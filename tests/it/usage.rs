@@ -261,10 +261,11 @@ async fn many_new_addresses_of_many_keys_are_told_of_in_turns_and_none_twice() {
         let (key, _) = app.live_key(label, READS).await;
         write(&app, &key, from_many(app.clock.now(), 0..900)).await;
     }
+    let mails = app.work().await;
     let mut keys: Vec<String> = Vec::new();
     for told in [5, 2] {
         let subject = format!("[Countersign] New addresses of {told} keys");
-        let mail = app.work().await.into_iter().find(|mail| mail.subject == subject).unwrap();
+        let mail = mails.iter().find(|mail| mail.subject == subject).unwrap();
         let facts = mail.text.lines().filter_map(|line| line.trim().strip_prefix("Key: "));
         keys.extend(facts.map(str::to_owned));
     }

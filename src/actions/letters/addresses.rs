@@ -18,7 +18,7 @@ const CLOSING: &str = "If that was not expected, revoke the key on its page; tha
                        New addresses of one key are mailed at most once an hour.";
 
 /// Tells makers and contact addresses where keys were called from for the first time: one mail to each of
-/// them, however many keys it is about.
+/// them about all of these keys.
 pub(in crate::actions) fn addresses_seen(
     tx: &mut Tx<'_>,
     told: &[(Key, News)],
