@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 import urllib.request
 
 from .context import BEARER, DISTRIBUTOR
@@ -14,8 +15,10 @@ NGINX = "nginx, keys in a `map`"
 HAPROXY = "HAProxy, keys in a map file"
 # How many keys the proxies hold, and Countersign where it is compared with them.
 USUAL = 10_000
-# Seconds after which the first use of each key is written down, and its maker told of the address.
+# Seconds in which each key is used for the first time, and seconds after which that is added to its counts
+# and its maker told of the address: what happens once is not measured.
 WARM = 8
+SETTLE = 40
 QUESTION = json.dumps({"key": "{key}", "permission": "read_balance", "ip": "127.0.0.1"})
 
 
@@ -108,4 +111,10 @@ def compare(context, targets):
     run = alone(context.effort.seconds)
     for target in targets.values():
         alone(WARM)(target, 0)
+    servers = {target.server for target in targets.values()}
+    for server in servers:
+        server.resume()
+    time.sleep(SETTLE)
+    for server in servers:
+        server.pause()
     return interleave(targets, context.effort.rounds, run)
