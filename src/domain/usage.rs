@@ -178,6 +178,16 @@ pub struct Seen {
     pub denied: i64,
 }
 
+impl Seen {
+    /// Adds further calls from the same address.
+    pub fn add(&mut self, more: &Self) {
+        self.first = self.first.min(more.first);
+        self.last = self.last.max(more.last);
+        self.calls = self.calls.saturating_add(more.calls);
+        self.denied = self.denied.saturating_add(more.denied);
+    }
+}
+
 /// The hour a moment belongs to, counted since 1970.
 pub fn hour_of(at: DateTime<Utc>) -> i64 {
     at.timestamp().div_euclid(3600)

@@ -116,10 +116,7 @@ impl Tally {
     fn see(&mut self, seen: &Seen) {
         let is = |known: &Seen| known.ip == seen.ip;
         if let Some(known) = find(&mut self.addresses, &mut self.last_address, is) {
-            known.first = known.first.min(seen.first);
-            known.last = known.last.max(seen.last);
-            known.calls = known.calls.saturating_add(seen.calls);
-            known.denied = known.denied.saturating_add(seen.denied);
+            known.add(seen);
         } else if self.addresses.len() < ADDRESSES {
             self.addresses.push(*seen);
         }

@@ -42,12 +42,8 @@ pub(super) fn add(
     let mut sums: BTreeMap<(&str, IpAddr), Seen> = BTreeMap::new();
     for (key, taken) in batch {
         for seen in &taken.addresses {
-            let none = Seen { calls: 0, denied: 0, ..*seen };
-            let sum = sums.entry((key.as_str(), seen.ip)).or_insert(none);
-            sum.first = sum.first.min(seen.first);
-            sum.last = sum.last.max(seen.last);
-            sum.calls = sum.calls.saturating_add(seen.calls);
-            sum.denied = sum.denied.saturating_add(seen.denied);
+            let sum = sums.entry((key.as_str(), seen.ip));
+            sum.and_modify(|sum| sum.add(seen)).or_insert(*seen);
         }
     }
     let named: Vec<_> =

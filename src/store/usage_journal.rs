@@ -114,12 +114,8 @@ impl<'a> Sum<'a> {
         }
         self.last = self.last.take().into_iter().chain(last).max_by_key(|last| last.0);
         for NotedAddress(ip, first, last, calls, denied) in addresses {
-            let none = Seen { ip, first, last, calls: 0, denied: 0 };
-            let seen = self.addresses.entry(ip).or_insert(none);
-            seen.first = seen.first.min(first);
-            seen.last = seen.last.max(last);
-            seen.calls = seen.calls.saturating_add(calls);
-            seen.denied = seen.denied.saturating_add(denied);
+            let seen = Seen { ip, first, last, calls, denied };
+            self.addresses.entry(ip).and_modify(|sum| sum.add(&seen)).or_insert(seen);
         }
     }
 
