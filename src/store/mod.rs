@@ -1,4 +1,5 @@
-//! SQL and nothing else: one file per table family, and one door for writes.
+//! SQL and nothing else: one file per table family, and one door for writes. A row that is looked up by its key
+//! is read with `get_result`, not with `first`: that sets a LIMIT, and SQLite prepares a statement anew for each.
 
 pub mod addresses;
 pub mod audit;
