@@ -20,10 +20,10 @@ METHOD = """## Method
   contestants take turns, and each round begins with another one. 1,000 keys, spread evenly over all
   there are, are used in turn; each has limits, a list of addresses and an expiry. The rate limits of
   the catalogue are raised so that they are counted and never reached. The databases are SQLite
-  files. Before the first round each has answered for {warm} seconds and then had {settle} to itself,
-  because the first use of a key is written down and its maker told. What is counted for each key in use is written down every second, and
-  of more than 128 keys added to their counts within half a minute: about 12 µs a second for each key
-  that is in use all the time.
+  files. Before the first round each has answered for {warm} seconds and then rested for {settle},
+  because the first use of a key is written down and its maker told. What is counted for each key in
+  use is written down every second, and of more than 128 keys added to their counts within half a
+  minute: about 12 µs a second for each key that is in use all the time.
 - The floor is `benches/floor.rs`: actix-web as Countersign uses it, one worker, the same route, a
   constant answer. nginx and HAProxy hold {usual:,} keys, look the header up, and answer with a
   constant too; they check neither limits nor expiry, and count nothing.
