@@ -12,7 +12,8 @@ use crate::enforce::KeyIndex;
 use crate::error::Error;
 use crate::mail::Mailer;
 use crate::store::outbox::{self, Claimed};
-use crate::store::{Db, addresses, idempotency, requests, usage, usage_journal};
+use crate::store::usage_journal::{self, Written};
+use crate::store::{Db, addresses, idempotency, requests, usage};
 
 /// How often the loop looks for work.
 const TICK: Duration = Duration::from_secs(1);
@@ -168,14 +169,22 @@ impl Worker {
             if written.is_empty() {
                 return Ok(rows);
             }
-            let written = Arc::new(written);
-            let all = Arc::clone(&written);
-            rows += match self.db.write(move |tx| usage_journal::fold(tx, &all)).await {
-                Err(Error::Internal(_)) => {
-                    self.db.write(move |tx| usage_journal::fold_existing(tx, &written)).await?
-                }
-                folded => folded?,
-            };
+            match self.fold(written).await? {
+                // Another node is at it; what it leaves has its turn in the next round.
+                0 => return Ok(rows),
+                folded => rows += folded,
+            }
+        }
+    }
+
+    async fn fold(&self, written: Written) -> Result<usize, Error> {
+        let written = Arc::new(written);
+        let all = Arc::clone(&written);
+        match self.db.write(move |tx| usage_journal::fold(tx, &all)).await {
+            Err(Error::Internal(_)) => {
+                self.db.write(move |tx| usage_journal::fold_existing(tx, &written)).await
+            }
+            folded => folded,
         }
     }
 
@@ -202,9 +211,13 @@ impl Worker {
     async fn tell_of_addresses(&self) -> Result<usize, Error> {
         let since = self.db.clock().now() - actions::usage::QUIET;
         let mut told = 0;
-        // Looked at first, because a write takes the one lock of SQLite. A key that was told of has no news.
+        // Looked at first, because a write takes the one lock of SQLite.
         while self.db.read(move |conn| addresses::has_news(conn, since)).await? {
-            told += self.db.write(actions::usage::tell_of_addresses).await?;
+            match self.db.write(actions::usage::tell_of_addresses).await? {
+                // By the clock of the transaction it is too early: it was set back, or another node was faster.
+                0 => break,
+                keys => told += keys,
+            }
         }
         Ok(told)
     }

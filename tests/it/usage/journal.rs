@@ -263,6 +263,22 @@ async fn a_key_that_does_not_exist_any_more_keeps_nobody_back() {
     assert_eq!(app.number("SELECT count(*) FROM usage_journal"), 0);
 }
 
+#[actix_web::test]
+async fn a_key_that_cannot_be_counted_keeps_only_its_part_back() {
+    let app = TestApp::start().await;
+    let keys = many_keys(&app, 100).await;
+    append(&app, second(&app, &keys[..100], 1)).await;
+    app.sql(&format!(
+        "INSERT INTO key_usage (key_id, allowed, denied) VALUES ('{}', {}, 0)",
+        keys[7],
+        i64::MAX
+    ));
+    assert!(app.worker.run_once().await.is_err());
+    let counted = app.number("SELECT count(*) FROM key_usage WHERE denied = 2");
+    assert!((80..100).contains(&counted), "{counted}");
+    assert_eq!(app.number("SELECT count(*) FROM usage_journal"), 1);
+}
+
 // Two look, and one of them is late: what it read is not there any more, or something else is in its place.
 #[actix_web::test]
 async fn what_was_read_is_added_only_if_it_is_all_still_there() {
