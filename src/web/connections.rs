@@ -89,11 +89,14 @@ impl Drop for InUse {
     }
 }
 
-/// A second handle of a connection's socket; nothing for what is no plain socket.
+/// A second handle of a connection's socket, with TLS or without.
 #[cfg(unix)]
 fn duplicate(io: &dyn Any) -> Option<TcpStream> {
+    use actix_tls::accept::rustls_0_23::TlsStream;
     use std::os::fd::AsFd as _;
-    let socket = io.downcast_ref::<actix_web::rt::net::TcpStream>()?;
+    type Socket = actix_web::rt::net::TcpStream;
+    let encrypted = || io.downcast_ref::<TlsStream<Socket>>().map(|stream| stream.get_ref().0);
+    let socket = io.downcast_ref::<Socket>().or_else(encrypted)?;
     socket.as_fd().try_clone_to_owned().ok().map(TcpStream::from)
 }
 

@@ -349,14 +349,7 @@ fn a_signal_ends_the_server_in_order_and_the_last_use_is_written_down() {
 #[test]
 fn with_a_certificate_the_server_speaks_https_itself() {
     let home = Home::fresh();
-    let (cert, pem) = (home.path("cert.pem"), home.path("key.pem"));
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"])
-        .args([Path::new("-keyout"), &pem, Path::new("-out"), &cert])
-        .output()
-        .expect("openssl is not installed: apt-get install openssl");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let (cert, pem) = home.certificate();
     let address = format!("127.0.0.1:{}", free_port());
     let mut command = home.command(&["serve"]);
     command.env("BIND", &address).env("TLS_CERT", &cert).env("TLS_KEY", &pem);

@@ -1,5 +1,7 @@
 //! Clients that send a byte now and then, over real sockets: they are cut, and others do not notice.
 
+mod encrypted;
+
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};

@@ -95,6 +95,20 @@ impl Home {
         program
     }
 
+    /// A certificate for this machine that it signed itself, and its key, as files.
+    pub fn certificate(&self) -> (PathBuf, PathBuf) {
+        let (cert, key) = (self.path("cert.pem"), self.path("key.pem"));
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt"])
+            .args(["ec_paramgen_curve:P-256", "-subj", "/CN=localhost", "-days", "2"])
+            .args(["-addext", "subjectAltName=IP:127.0.0.1"])
+            .args([Path::new("-keyout"), &key, Path::new("-out"), &cert])
+            .output()
+            .expect("openssl is not installed: apt-get install openssl");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        (cert, key)
+    }
+
     /// Fills the database with the people of the demo, and ends.
     pub fn seed_demo(&self) {
         let mut program = Program::spawn(
