@@ -14,6 +14,7 @@ pub mod domain;
 pub mod enforce;
 pub mod error;
 pub mod mail;
+pub mod patience;
 pub mod site;
 pub mod store;
 pub mod web;

@@ -18,6 +18,7 @@ use crate::domain::key::{Key, KeyState};
 use crate::domain::secret::SecretHash;
 use crate::domain::usage::Taken;
 use crate::error::Error;
+use crate::patience::patiently;
 use crate::store::keys::{self, KeySnapshot};
 use crate::store::organisations;
 use crate::store::secrets::LiveSecret;
@@ -311,8 +312,7 @@ impl KeyIndex {
     /// Takes what was counted since the last time to the database; gives of how many keys.
     pub async fn flush_usage(&self, db: &Db) -> Result<usize, Error> {
         let used = std::mem::take(&mut *lock(&self.used));
-        let (meters, batch): (Vec<_>, Vec<(KeyId, Taken)>) = used
-            .into_iter()
+        let (meters, batch): (Vec<_>, Vec<(KeyId, Taken)>) = patiently(used, 200)
             .filter_map(|(id, meter)| Some((KeyId::new(id), meter.take_usage()?, id, meter)))
             .map(|(key, taken, id, meter)| ((id, meter), (key, taken)))
             .unzip();

@@ -144,6 +144,7 @@ impl Statement for AddTotals {
         ", ",
         newest!("last_used_at"),
     );
+    const AT_ONCE: usize = 16;
 }
 
 impl Total<'_> {
@@ -196,6 +197,7 @@ impl Statement for AddHours {
          calls = usage_hours.calls + excluded.calls, ",
         sum_up_to_most!("usage_hours"),
     );
+    const AT_ONCE: usize = 16;
 }
 
 /// The counts of these keys.

@@ -17,6 +17,7 @@ use super::{Conn, Tx, usage};
 use crate::domain::id::KeyId;
 use crate::domain::usage::{Count, LastUse, Outcome, Seen, Taken};
 use crate::error::Error;
+use crate::patience::patiently;
 
 /// Keys are added to the counts in so many parts, neighbours in the same one: their rows share pages.
 pub const PARTS: u8 = 20;
@@ -34,11 +35,12 @@ impl Lines {
         let mut sorted: Vec<_> = batch.iter().collect();
         sorted.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let (mut lines, mut rest) = (Vec::new(), sorted.as_slice());
-        for part in 0..PARTS {
+        for part in patiently(0..PARTS, 2) {
             let (keys, others) = rest.split_at(rest.len().div_ceil(usize::from(PARTS - part)));
             rest = others;
             for keys in keys.chunks(KEYS) {
-                let noted: Vec<_> = keys.iter().map(|(key, taken)| note(key, taken)).collect();
+                let noted = patiently(keys, 100).map(|(key, taken)| note(key, taken));
+                let noted: Vec<_> = noted.collect();
                 let text = serde_json::to_string(&noted).map_err(Error::internal)?;
                 lines.push((i64::from(part), text));
             }
@@ -178,7 +180,7 @@ pub fn list(conn: &mut Conn, part: u8) -> Result<Written, Error> {
         .load::<(i64, String)>(conn)?;
     let mut senseless = Vec::new();
     let mut sums: BTreeMap<KeyId, Sum<'_>> = BTreeMap::new();
-    for (id, text) in &rows {
+    for (id, text) in patiently(&rows, 1) {
         match read(text) {
             Ok(all) => {
                 for (key, noted) in all {

@@ -11,6 +11,7 @@ use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text, Timestamp};
 use diesel::sqlite::Sqlite;
 
 use super::Conn;
+use crate::patience::patiently;
 
 /// One value of a row.
 #[derive(Clone, Copy)]
@@ -34,6 +35,8 @@ pub(in crate::store) trait Statement: 'static {
     const BEFORE: &'static str;
     /// What happens to rows that are there already.
     const AFTER: &'static str = "";
+    /// How many rows are written in one go; then other threads have the core, if nobody waits for this.
+    const AT_ONCE: usize = usize::MAX;
 }
 
 /// Writes rows; gives how many were written.
@@ -49,7 +52,7 @@ pub(in crate::store) fn insert<S: Statement, const N: usize>(
         Conn::Sqlite(conn) => {
             let times = texts_of_times(rows);
             let row = |values| OneRow::<S> { times: &times, values, statement: PhantomData };
-            rows.iter().map(|values| row(values).execute(conn)).sum()
+            patiently(rows, S::AT_ONCE).map(|values| row(values).execute(conn)).sum()
         }
         Conn::Postgres(conn) => {
             Columns::<S> { columns: columns(rows)?, statement: PhantomData }.execute(conn)
@@ -70,7 +73,7 @@ pub(in crate::store) fn insert_returning<S: Statement, const N: usize>(
         Conn::Sqlite(conn) => {
             let times = texts_of_times(rows);
             let row = |values| OneRow::<S> { times: &times, values, statement: PhantomData };
-            rows.iter().map(|values| row(values).get_result(conn)).collect()
+            patiently(rows, S::AT_ONCE).map(|values| row(values).get_result(conn)).collect()
         }
         Conn::Postgres(conn) => {
             Columns::<S> { columns: columns(rows)?, statement: PhantomData }.load(conn)
