@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use uuid::Uuid;
@@ -12,6 +12,7 @@ use super::account::{Account, Accounts};
 use super::meter::Meter;
 use super::rule::Rule;
 use super::usage::Noted;
+use super::writes::Writes;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::id::{KeyId, OrganisationId, SecretId};
 use crate::domain::key::{Key, KeyState};
@@ -181,13 +182,11 @@ pub struct KeyIndex {
     /// Whether other nodes are heard; none where there are no others.
     pulse: OnceLock<Arc<Pulse>>,
     /// How often in a row usage could not be written.
-    failures: AtomicU32,
+    writes: Writes,
 }
 
 /// Keys whose usage is added to their counts at once.
 const FEW: usize = 128;
-/// After so many failures the database counts as down.
-const DOWN_AFTER: u32 = 2;
 
 impl KeyIndex {
     /// An index that holds every key of the database, and is told of each change from now on.
@@ -199,7 +198,7 @@ impl KeyIndex {
             catalogue: db.site().catalogue.clone(),
             used: Mutex::default(),
             pulse: OnceLock::new(),
-            failures: AtomicU32::new(0),
+            writes: Writes::default(),
         });
         let told = Arc::clone(&index);
         // First listen, then read: a change in between arrives twice, and the older one is ignored.
@@ -250,8 +249,7 @@ impl KeyIndex {
     /// False if changes of other nodes may have gone unheard, or if the database takes no writes, so that
     /// nobody could revoke a key either: then nothing is let through.
     pub fn is_fresh(&self) -> bool {
-        self.failures.load(Ordering::Relaxed) < DOWN_AFTER
-            && self.pulse.get().is_none_or(|pulse| pulse.is_alive())
+        self.writes.come_through() && self.pulse.get().is_none_or(|pulse| pulse.is_alive())
     }
 
     /// How many secrets open something.
@@ -309,22 +307,29 @@ impl KeyIndex {
         }
     }
 
-    /// Takes what was counted since the last time to the database; gives of how many keys.
+    /// Takes what was counted since the last time to the database; gives of how many keys. If nothing was it
+    /// asks the database all the same, because calls are only let through while it takes writes.
     pub async fn flush_usage(&self, db: &Db) -> Result<usize, Error> {
+        self.writes.begin();
+        let flushed = self.flush(db).await;
+        if flushed.is_ok() {
+            self.writes.succeed();
+        }
+        flushed
+    }
+
+    async fn flush(&self, db: &Db) -> Result<usize, Error> {
         let used = std::mem::take(&mut *lock(&self.used));
         let (meters, batch): (Vec<_>, Vec<(KeyId, Taken)>) = patiently(used, 200)
             .filter_map(|(id, meter)| Some((KeyId::new(id), meter.take_usage()?, id, meter)))
             .map(|(key, taken, id, meter)| ((id, meter), (key, taken)))
             .unzip();
         if batch.is_empty() {
-            return Ok(0);
+            return db.write(|_| Ok(0)).await;
         }
         let batch = Arc::new(batch);
         let written = write(db, &batch).await;
-        if written.is_ok() {
-            self.failures.store(0, Ordering::Relaxed);
-        } else {
-            self.failures.fetch_add(1, Ordering::Relaxed);
+        if written.is_err() {
             for ((id, meter), (_, taken)) in meters.into_iter().zip(batch.iter()) {
                 if meter.put_back(taken) {
                     lock(&self.used).push((id, meter));

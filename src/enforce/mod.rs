@@ -8,6 +8,7 @@ pub mod rule;
 pub mod strangers;
 pub mod usage;
 pub mod window;
+mod writes;
 
 pub use crate::domain::denial::Denial;
 pub use account::Account;

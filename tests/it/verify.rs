@@ -1,7 +1,8 @@
 //! `POST /api/v1/verify`: what a service is told of a key that it was shown, and what that costs the key.
 
+mod down;
+
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
@@ -10,8 +11,7 @@ use serde_json::{Value, json};
 
 use crate::races::at_once;
 use crate::support::api::{OPERATES, with_rate_limit};
-use crate::support::process::{beside, run, texts};
-use crate::support::{Api, Database, Page, TestApp};
+use crate::support::{Api, Page, TestApp};
 
 const PATH: &str = "/api/v1/verify";
 const ASKS: [(&str, &str); 2] = [("api", "countersign"), ("permissions", "verify")];
@@ -326,63 +326,4 @@ async fn the_rate_of_the_key_in_question_counts_and_a_refusal_takes_nothing() {
     assert_eq!(app.used(), 1_000);
     // The key calls from the same budget itself.
     app.api(&key).about_itself().await.refused(429, "rate_limited");
-}
-
-/// Asks over and over until nothing is answered from memory any more; never a 2xx with an amount.
-async fn is_never_good(app: &TestApp, client: &Api<'_>, key: &str) {
-    let began = Instant::now();
-    let mut refused = 0;
-    while refused < 5 && began.elapsed() < Duration::from_secs(60) {
-        let page = ask(client, key, "perform_operations", json!({ "amount": "1.00" })).await;
-        assert!(!page.status.is_success(), "spent without a database: {}", page.body);
-        let page = ask(client, key, "perform_operations", json!({})).await;
-        if page.status == 503 {
-            refused += 1;
-        } else {
-            // A running server notices by what its worker cannot write.
-            let _ = app.state.index.flush_usage(&app.db).await;
-            actix_web::rt::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-    assert_eq!(refused, 5, "still answered after {:?}", began.elapsed());
-    let page = client.about_itself().await;
-    page.refused(503, "busy");
-}
-
-#[actix_web::test]
-async fn without_its_database_it_never_says_yes() {
-    let app = TestApp::start().await;
-    let secret = service(&app).await;
-    let client = app.api(&secret);
-    let (_, key) = app.live_key("Asked", &[OPERATES]).await;
-    assert_eq!(verdict(ask(&client, &key, "perform_operations", json!({})).await), "valid");
-    if app.database.is_postgres() {
-        let name = texts(&mut beside(&app.database), "SELECT current_database()::text").remove(0);
-        let elsewhere = Database::postgres();
-        let mut admin = beside(&elsewhere);
-        run(&mut admin, &format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false"));
-        let end = format!(
-            "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity WHERE datname = '{name}'"
-        );
-        texts(&mut admin, &end);
-        is_never_good(&app, &client, &key).await;
-        run(&mut admin, &format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true"));
-    } else {
-        // A file that takes no writes: another process holds its lock.
-        let mut conn = beside(&app.database);
-        run(&mut conn, "BEGIN IMMEDIATE");
-        is_never_good(&app, &client, &key).await;
-        run(&mut conn, "ROLLBACK");
-    }
-    let began = Instant::now();
-    loop {
-        let _ = app.state.index.flush_usage(&app.db).await;
-        let page = ask(&client, &key, "perform_operations", json!({ "amount": "1.00" })).await;
-        if page.status == 200 {
-            break;
-        }
-        assert!(began.elapsed() < Duration::from_secs(20), "{}", page.body);
-        actix_web::rt::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert_eq!(app.used(), 100);
 }
