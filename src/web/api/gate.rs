@@ -137,10 +137,13 @@ impl<'a> Gate<'a> {
     pub(super) fn refuse(&self, why: ApiError) -> ApiError {
         if let Some(outcome) = why.outcome() {
             self.note(outcome, 0);
-            tracing::info!(
-                request_id = context::request_id().as_str(), key = %self.entry.rule().key_id,
-                endpoint = self.needs.endpoint, ip = ?self.ip, reason = outcome.as_str(), "call refused"
-            );
+            // A line takes its time, and by that an expired key could be told from one that never was.
+            if outcome != Outcome::Unauthorized {
+                tracing::info!(
+                    request_id = context::request_id().as_str(), key = %self.entry.rule().key_id,
+                    endpoint = self.needs.endpoint, ip = ?self.ip, reason = outcome.as_str(), "call refused"
+                );
+            }
         }
         refused(self.req, self.state, why)
     }
@@ -155,7 +158,12 @@ impl<'a> Gate<'a> {
         self.count()
     }
 
-    /// The same at once; nothing if something has to be written down first.
+    /// Lets the call pass however many there were: nothing may hold up the end of a key.
+    pub(super) fn take_uncounted(self) -> Pass<'a> {
+        Pass { gate: self, ticket: None }
+    }
+
+    /// Counts the call at once; nothing if something has to be written down first.
     pub(super) fn take_now(self) -> Option<Result<Pass<'a>, ApiError>> {
         (!self.entry.is_unsaved()).then(|| self.count())
     }

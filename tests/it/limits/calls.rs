@@ -44,6 +44,11 @@ async fn of_fifty_calls_at_once_exactly_the_limit_passes() {
         app.api(&other).balance().await.is(200);
     }
     app.api(&other).balance().await.refused(429, "rate_limited");
+    // Whoever floods it, a key can be ended by its bearer.
+    let end = client.request(Method::POST, "/api/v1/keys/self/revoke");
+    client.send(end).await.is(200);
+    client.balance().await.is(401);
+    app.api(&other).balance().await.refused(429, "rate_limited");
 }
 
 // Row 91
