@@ -220,6 +220,16 @@ async fn peikly_a_key_without_expiry_lives_until_it_is_revoked() {
     let active = maker.get("/settings/api-keys/active").await.is(200);
     assert_eq!(active.all("a.row-link"), ["For ever"]);
     maker.get(&url).await.is(200).says("Expiresnever");
+    let secret = maker.reveal(&url).await;
+    app.api(&secret).about_itself().await.is(200);
+    app.clock.advance(chrono::TimeDelta::days(30_000));
+    app.work().await;
+    app.api(&secret).about_itself().await.is(200);
+    let mut maker = app.sign_in("maker").await;
+    maker.get(&url).await.is(200);
+    let why = [("reason", "Moved"), ("confirm_label", "For ever")];
+    maker.submit(&format!("{url}/revoke"), &why).await.is(303);
+    app.api(&secret).about_itself().await.is(401);
 }
 
 #[test]

@@ -335,6 +335,13 @@ fn a_signal_ends_the_server_in_order_and_the_last_use_is_written_down() {
         http::call(server.address, &balance, &secret).unwrap().is(200);
     }
     http::call(server.address, &balance.replace("36e4", "0000"), &secret).unwrap().is(403);
+    let log = fs::read_to_string(home.path("log")).unwrap();
+    let refused: Vec<_> = log.lines().filter(|line| line.contains("call refused")).collect();
+    assert_eq!(refused.len(), 1, "{log}");
+    for part in ["distributor_mismatch", &id, "127.0.0.1"] {
+        assert!(refused[0].contains(part), "{part}: {}", refused[0]);
+    }
+    assert!(!log.contains(&secret));
     assert_eq!(server.stop(), Some(0));
     let mut conn = beside(&home.database);
     let count = |what: &str| format!("SELECT {what} FROM key_usage WHERE key_id = '{id}'");

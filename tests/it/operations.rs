@@ -251,6 +251,9 @@ async fn the_history_is_filtered_counted_and_summed() {
     ] {
         assert_eq!(list(&mut viewer, &url(query)).await, rows, "{query}");
     }
+    let page = viewer.get("/operations?state=completed").await.is(200);
+    assert_eq!(page.all("td[data-label='Other side']"), [format!("End user 1 {FIRST}")]);
+    assert_eq!(page.all("tbody time"), ["2 Mar 2026, 09:00 UTC"]);
     let page = viewer.get("/operations?kind=cash-in&from=2026-03-03").await.is(200);
     assert_eq!(
         page.all(".tabs a")[..2],

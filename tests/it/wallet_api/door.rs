@@ -8,7 +8,9 @@ use actix_web::test::TestRequest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::TimeDelta;
+use countersign::domain::id::KeyId;
 use countersign::domain::secret::PlainSecret;
+use countersign::store;
 
 use crate::support::api::{REFUSED, path};
 use crate::support::{Page, TestApp};
@@ -51,6 +53,11 @@ async fn dead_secrets(app: &TestApp) -> Vec<(&'static str, String)> {
         .send(app.api(&ended).request(Method::POST, "/api/v1/keys/self/revoke"))
         .await
         .is(200);
+    let (key, suspended) = app.live_key("Suspended", &[READS]).await;
+    app.sql("UPDATE keys SET state = 'suspended', version = version + 1 WHERE label = 'Suspended'");
+    let id: KeyId = key.rsplit('/').next().unwrap().parse().unwrap();
+    let changed = app.db.read(move |conn| store::keys::find_snapshot(conn, &id)).await;
+    app.state.index.apply(store::Change::Key(Box::new(changed.unwrap().unwrap())));
     let unknown = PlainSecret::mint("uwk").unwrap().expose().to_owned();
     let other_prefix = PlainSecret::mint("opt").unwrap().expose().to_owned();
     vec![
@@ -58,7 +65,9 @@ async fn dead_secrets(app: &TestApp) -> Vec<(&'static str, String)> {
         ("expired", expired),
         ("revoked by its bearer", ended),
         ("replaced before its first use", replaced),
+        ("suspended", suspended),
         ("unknown", unknown),
+        ("malformed", "uwk_short".to_owned()),
         ("of another API and unknown", other_prefix),
     ]
 }
