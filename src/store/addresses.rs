@@ -66,7 +66,7 @@ impl Statement for See {
         last_seen_at = CASE WHEN key_addresses.last_seen_at > excluded.last_seen_at \
         THEN key_addresses.last_seen_at ELSE excluded.last_seen_at END \
         RETURNING key_id, ip, calls";
-    const AT_ONCE: usize = 16;
+    const AT_ONCE: usize = 8;
 }
 
 struct AddNews;

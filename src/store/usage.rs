@@ -144,7 +144,7 @@ impl Statement for AddTotals {
         ", ",
         newest!("last_used_at"),
     );
-    const AT_ONCE: usize = 16;
+    const AT_ONCE: usize = 8;
 }
 
 impl Total<'_> {
@@ -197,7 +197,7 @@ impl Statement for AddHours {
          calls = usage_hours.calls + excluded.calls, ",
         sum_up_to_most!("usage_hours"),
     );
-    const AT_ONCE: usize = 16;
+    const AT_ONCE: usize = 8;
 }
 
 /// The counts of these keys.
