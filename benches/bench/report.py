@@ -227,16 +227,22 @@ SECTIONS = {
 # ---- Aims ---------------------------------------------------------------------------------------
 
 
+def verdict(value, missing, digits, unit):
+    """A figure and what it lacks; one digit more where that would be rounded away."""
+    if missing > 0 and round(missing, digits) == 0:
+        digits += 1
+    told = "met" if missing <= 0 else f"short by {missing:.{digits}f}{unit}"
+    return f"{value:.{digits}f}{unit}", told
+
+
 def at_least(aim, value, unit=""):
     """Whether an aim is met that is a lower bound."""
-    missing = aim - value
-    return f"{value:.2f}{unit}", "met" if missing <= 0 else f"short by {missing:.2f}{unit}"
+    return verdict(value, aim - value, 2, unit)
 
 
 def below(aim, value, unit):
     """Whether an aim is met that is an upper bound."""
-    excess = value - aim
-    return f"{value:.1f}{unit}", "met" if excess < 0 else f"short by {excess:.1f}{unit}"
+    return verdict(value, value - aim, 1, unit)
 
 
 def aims_section(results):
