@@ -73,6 +73,7 @@ async fn without_its_database_it_never_says_yes() {
             asked(json!({ "amount": "1.00" })).await.refused(503, "busy");
             app.api(&key).about_itself().await.refused(503, "busy");
         }
+        app.visitor().get("/readyz").await.is(503);
         down.end();
         let began = Instant::now();
         while asked(json!({})).await.status != 200 {
